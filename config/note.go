@@ -1,0 +1,110 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Note explains one line of a file.
+type Note struct {
+	File   string
+	Line   int // from 1; 0 where no line can be named
+	Key    string
+	Value  string // as written; secrets are masked
+	Status Status
+	// Effective is the value the server runs with, empty when the line has no effect.
+	Effective string
+	Text      string // one sentence
+	// Warn marks what an operator should look at.
+	Warn bool
+}
+
+// Error is a reason not to start. It prints as one line.
+type Error struct {
+	File  string
+	Line  int    // from 1; 0 if the whole file is meant
+	Key   string // empty if no key is at fault
+	Value string // as written; secrets are masked
+	// Msg says what is wrong or what is allowed.
+	Msg string
+	// Err is the cause where there is one, such as a file that cannot be read.
+	Err error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	b.WriteString(": ")
+	if e.Key != "" {
+		b.WriteString(e.Key)
+		if e.Value != "" {
+			b.WriteString("=" + strconv.QuoteToGraphic(e.Value))
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Msg)
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// fail makes an Error about a line of the static file.
+func (c *Config) fail(p property, msg string) *Error { return lineError(c.name, p, msg) }
+
+func lineError(file string, p property, msg string) *Error {
+	return &Error{File: file, Line: p.line, Key: p.key, Value: masked(p.key, p.value), Msg: msg}
+}
+
+// failKey makes an Error about a key that may or may not be in the file.
+func (c *Config) failKey(key, msg string) *Error {
+	e := &Error{File: c.name, Key: key, Msg: msg}
+	for _, n := range c.notes {
+		if n.Key == key && n.Status != Overridden {
+			e.File, e.Line, e.Value = n.File, n.Line, n.Value
+		}
+	}
+	return e
+}
+
+func (c *Config) note(p property, s Status, effective, text string, warn bool) {
+	c.notes = append(c.notes, Note{File: c.name, Line: p.line, Key: p.key, Value: masked(p.key, p.value),
+		Status: s, Effective: effective, Text: text, Warn: warn})
+}
+
+// warn turns the note about a key into a warning, or adds one to the file.
+func (c *Config) warn(key, sentence string) {
+	for i := range c.notes {
+		if n := &c.notes[i]; n.Key == key && n.Status != Overridden {
+			n.Text, n.Warn = sentence, true
+			return
+		}
+	}
+	c.notes = append(c.notes, Note{File: c.name, Key: key, Status: Honored, Text: sentence, Warn: true})
+}
+
+// settleNotes fills in what honoured lines came to, now that it is known, and
+// warns where that is not what was written.
+func (c *Config) settleNotes() {
+	for i := range c.notes {
+		n := &c.notes[i]
+		if n.Status != Honored && n.Status != Mapped || n.Effective != "" {
+			continue
+		}
+		k := lookup(n.Key)
+		if k == nil || k.value.get == nil {
+			continue
+		}
+		n.Effective = masked(n.Key, k.value.get(c))
+		if k.clamps && n.Effective != n.Value {
+			n.Warn = true
+		}
+	}
+}
