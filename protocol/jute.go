@@ -1,8 +1,8 @@
 // Package protocol turns bytes into ZooKeeper records and back: the jute
 // codec, the opcodes, the error codes and the path rules of the ZooKeeper 3.9
 // client protocol. It is pure: no socket, no clock, no goroutine, and decoding
-// never allocates more than the frame that it was given, whatever lengths the
-// frame claims. What an operation does is left to fsm and server.
+// never allocates more than a small multiple of the frame that it was given,
+// whatever lengths the frame claims. What an operation does is left to fsm and server.
 package protocol
 
 import (
@@ -146,7 +146,7 @@ func (d *Decoder) Buffer() []byte {
 }
 
 // String reads a string; a null one is NullString. Malformed UTF-8 becomes
-// U+FFFD, one for each maximal malformed part, as Java's decoder has it.
+// U+FFFD, one for each malformed part as java.lang.String cuts them.
 func (d *Decoder) String() string {
 	n := d.Int()
 	if d.failed {
@@ -200,7 +200,7 @@ func (d *Decoder) count(size int) int {
 	return int(n)
 }
 
-// javaUTF8 decodes malformed UTF-8 as java.nio's decoder with REPLACE does.
+// javaUTF8 decodes malformed UTF-8 as java.lang.String does.
 func javaUTF8(p []byte) string {
 	out := make([]byte, 0, len(p)+8)
 	for len(p) > 0 {
@@ -217,7 +217,8 @@ func javaUTF8(p []byte) string {
 }
 
 // malformedLength is the length of the malformed part at the start of p: the
-// longest prefix of a well-formed sequence, or one byte.
+// longest prefix of a well-formed sequence, or one byte. An encoded surrogate
+// is one part, as in java.lang.String.
 func malformedLength(p []byte) int {
 	lo, hi, need := byte(0x80), byte(0xBF), 0
 	switch c := p[0]; {
@@ -227,9 +228,6 @@ func malformedLength(p []byte) int {
 		need = 2
 		if c == 0xE0 {
 			lo = 0xA0
-		}
-		if c == 0xED {
-			hi = 0x9F
 		}
 	case c >= 0xF0 && c <= 0xF4:
 		need = 3

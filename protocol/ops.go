@@ -52,6 +52,14 @@ func (c OpCode) String() string {
 	return strconv.Itoa(int(c))
 }
 
+// Short is ZooKeeper's abbreviation of the operation, "NA" where it has none.
+func (c OpCode) Short() string {
+	if op := Lookup(c); op != nil {
+		return op.Short
+	}
+	return "NA"
+}
+
 // Class says which path an operation takes through the server.
 type Class uint8
 

@@ -610,7 +610,14 @@ func (r *WhoAmIResponse) AppendTo(b []byte) []byte {
 // Decode reads the record.
 func (r *WhoAmIResponse) Decode(d *Decoder) {
 	n := d.count(8)
-	for range max(n, 0) {
+	if n <= 0 {
+		return
+	}
+	r.Infos = make([]ClientInfo, 0, n)
+	for range n {
 		r.Infos = append(r.Infos, ClientInfo{d.String(), d.String()})
+		if d.failed {
+			return
+		}
 	}
 }

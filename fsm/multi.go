@@ -1,0 +1,125 @@
+package fsm
+
+import "github.com/coordd/coordd/protocol"
+
+// multi carries out several operations under one zxid, all or none. Each sees
+// what those before it did. If one fails, the header still says OK and the
+// results carry the codes, RuntimeInconsistency for those not tried.
+func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
+	var r protocol.MultiRequest
+	d := protocol.NewDecoder(body)
+	r.Decode(&d)
+	if d.Err() != nil || !multiSound(&r) {
+		return protocol.MarshallingError
+	}
+	if code := m.present(x); code != protocol.OK {
+		return code
+	}
+	x.hasBody = true
+	m.tree.begin()
+	for i, op := range r.Ops {
+		if code := m.multiOp(x, op); code != protocol.OK {
+			m.tree.rollback()
+			clear(x.events)
+			x.events, x.owners = x.events[:0], x.owners[:0]
+			x.body = appendFailedMulti(x.body[:0], len(r.Ops), i, code)
+			return protocol.OK
+		}
+	}
+	m.tree.commit()
+	x.reply(protocol.MultiEnd.AppendTo)
+	return protocol.OK
+}
+
+// multiSound refuses what ZooKeeper fails on while it decodes a multi: reads,
+// flags that it does not know, and nulls where a create or delete has none.
+func multiSound(r *protocol.MultiRequest) bool {
+	if r.Reads() {
+		return false
+	}
+	for _, op := range r.Ops {
+		var c *protocol.CreateRequest
+		switch b := op.Body.(type) {
+		case *protocol.CreateRequest:
+			c = b
+		case *protocol.CreateTTLRequest:
+			c = &b.CreateRequest
+		case *protocol.DeleteRequest:
+			if op.Type == protocol.OpDelete && b.Path == protocol.NullString {
+				return false
+			}
+		}
+		if c != nil && (!c.Mode.Valid() || c.ACL == nil || c.Path == protocol.NullString) {
+			return false
+		}
+	}
+	return true
+}
+
+// multiOp carries out one operation and appends its result.
+func (m *Machine) multiOp(x *txn, op protocol.MultiOp) protocol.ErrCode {
+	switch body := op.Body.(type) {
+	case *protocol.CreateRequest:
+		return m.multiCreate(x, op.Type, &protocol.CreateTTLRequest{CreateRequest: *body, TTLMs: -1})
+	case *protocol.CreateTTLRequest:
+		return m.multiCreate(x, op.Type, body)
+	case *protocol.SetDataRequest:
+		stat, code := m.setData(x, body)
+		x.multiResult(protocol.OpSetData, stat.AppendTo)
+		return code
+	case *protocol.DeleteRequest: // of delete and of check
+		x.multiResult(op.Type, nil)
+		if op.Type == protocol.OpCheck {
+			return m.check(x, body)
+		}
+		return m.delete(x, body)
+	}
+	return protocol.MarshallingError
+}
+
+// multiCreate differs from a create of its own in two ways: flags 4 make a
+// container also by op 1, and a local session's ephemeral fails as expired.
+func (m *Machine) multiCreate(x *txn, op protocol.OpCode, r *protocol.CreateTTLRequest) protocol.ErrCode {
+	if op == protocol.OpCreate && r.Mode == protocol.Container {
+		op = protocol.OpCreateContainer
+	}
+	if code := m.checkMode(op, r.Mode, r.TTLMs); code != protocol.OK {
+		return code
+	}
+	if x.epoch == LocalEpoch && r.Mode.Ephemeral() {
+		return protocol.SessionExpired
+	}
+	n, code := m.create(x, op, r)
+	result := protocol.OpCreate2
+	if op == protocol.OpCreate {
+		result = protocol.OpCreate
+	}
+	x.multiResult(result, func(b []byte) []byte { return n.appendTo(b, op) })
+	return code
+}
+
+// multiResult appends a result; what a failure has appended is thrown away.
+func (x *txn) multiResult(op protocol.OpCode, appendTo func([]byte) []byte) {
+	if !x.wanted {
+		return
+	}
+	x.body = protocol.MultiHeader{Type: op}.AppendTo(x.body)
+	if appendTo != nil {
+		x.body = appendTo(x.body)
+	}
+}
+
+func appendFailedMulti(b []byte, ops, failed int, code protocol.ErrCode) []byte {
+	for i := range ops {
+		e := protocol.OK
+		switch {
+		case i == failed:
+			e = code
+		case i > failed:
+			e = protocol.RuntimeInconsistency
+		}
+		b = protocol.MultiHeader{Type: protocol.OpError, Err: e}.AppendTo(b)
+		b = protocol.AppendInt(b, int32(e))
+	}
+	return protocol.MultiEnd.AppendTo(b)
+}

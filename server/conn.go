@@ -1,0 +1,333 @@
+package server
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coordd/coordd/fsm"
+	"github.com/coordd/coordd/protocol"
+	"github.com/coordd/coordd/server/auth"
+	"github.com/coordd/coordd/server/watch"
+)
+
+const (
+	// readBuffer is what one read from a socket may bring.
+	readBuffer = 32 << 10
+	// softQueue is how many bytes may wait for a client before its requests
+	// are read no further.
+	softQueue = 1 << 20
+	// hardQueue is how many bytes may wait for a client that does not read
+	// before it is cut off: notifications come whether it reads or not.
+	hardQueue = 16 << 20
+	// maxPending and maxPendingBytes bound the requests of one connection
+	// that wait for an answer.
+	maxPending      = 4096
+	maxPendingBytes = 8 << 20
+	// runLength is how many frames are served under one read lock.
+	runLength = 64
+)
+
+// conn is one client connection. One goroutine reads it and runs what needs no
+// log; results, deferred reads and notifications come from apply. What leaves
+// goes through one buffer in order.
+//
+// Lock order: the replica's lock, then mu, then the forwarder's and the watch
+// manager's.
+type conn struct {
+	s  *Server
+	nc net.Conn
+	ip netip.Addr
+
+	// Set when the handshake is answered, before the first request is read.
+	sessionID atomic.Int64
+	timeoutMs atomic.Int32
+	epoch     uint32        // attachment epoch; guarded by mu
+	ready     chan struct{} // closed when the handshake is over
+
+	touched atomic.Bool  // already among the server's touched ones
+	acked   atomic.Int64 // when the leader last acknowledged life, Unix ns
+	dead    atomic.Bool  // closed
+
+	mu       sync.Mutex
+	room     *sync.Cond // signalled when queue or out shrink, and on close
+	ids      auth.Identities
+	queue    []*pending // not answered yet, in order; the first is a write under way. Guarded by mu.
+	queued   int        // bytes of queue; guarded by mu
+	out      []byte     // not written yet; guarded by mu
+	writing  bool       // somebody writes out to the socket; guarded by mu
+	dirty    bool       // on the server's list for the end of this entry; only in apply
+	closing  bool       // close once out is written, serve nothing more; guarded by mu
+	watching *watch.Handle
+	stats    connStats
+}
+
+// pending is a request that waits: a write for its result, anything else for
+// the writes before it.
+type pending struct {
+	xid   int32
+	op    protocol.OpCode
+	body  []byte          // of what is not a write
+	ids   auth.Identities // whose it is: those at the time it came
+	write bool
+	size  int
+	since time.Time
+}
+
+// connStats is what the cons word shows; guarded by conn.mu.
+type connStats struct {
+	received, sent int64
+	established    time.Time
+	lastOp         protocol.OpCode
+	lastCxid       int64
+	lastZxid       int64
+	lastResponse   time.Time
+	last, min, max int64 // latency, ms
+	sum, count     int64
+}
+
+var errGone = errors.New("connection closed")
+
+// serve runs the connection until it ends.
+func (c *conn) serve() {
+	defer c.close()
+	c.nc.SetReadDeadline(time.Now().Add(c.s.cfg.SessionlessTimeout))
+	buf := readBuffers.Get().(*[readBuffer]byte)
+	defer func() { readBuffers.Put(buf) }()
+	var partial []byte // a frame not complete yet
+	shook := false
+	for {
+		n, err := c.nc.Read(buf[:])
+		if n == 0 && err != nil {
+			return
+		}
+		data := buf[:n]
+		if len(partial) > 0 {
+			partial = append(partial, data...)
+			data = partial
+		}
+		for !shook {
+			if len(data) >= 4 && c.s.admin.IsWord([4]byte(data)) {
+				c.word(string(data[:4]))
+				return
+			}
+			frame, rest, err := c.s.cut(data)
+			if err != nil {
+				return
+			}
+			if frame == nil {
+				break
+			}
+			if !c.handshake(frame) {
+				return
+			}
+			c.nc.SetReadDeadline(time.Time{})
+			shook, data = true, rest
+		}
+		if shook {
+			if data, err = c.requests(data); err != nil {
+				return
+			}
+		}
+		// data may lie in partial itself: append moves it to the front.
+		partial = append(partial[:0], data...)
+		if len(partial) == 0 {
+			partial = nil
+		}
+	}
+}
+
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// word answers a four-letter word and ends the connection.
+func (c *conn) word(w string) {
+	c.nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	c.s.admin.Word(w, c.nc)
+}
+
+// cut splits the first frame off data; nil when it is not complete.
+func (s *Server) cut(data []byte) (frame, rest []byte, err error) {
+	if len(data) < 4 {
+		return nil, data, nil
+	}
+	n := int32(binary.BigEndian.Uint32(data))
+	if n < 0 || int(n) > s.cfg.MaxBuffer {
+		return nil, nil, io.ErrUnexpectedEOF
+	}
+	if len(data) < 4+int(n) {
+		return nil, data, nil
+	}
+	return data[4 : 4+n], data[4+n:], nil
+}
+
+// requests serves all complete frames of data and returns the rest. Frames are
+// served under the read lock in runs, so that reads need take it only once.
+func (c *conn) requests(data []byte) (rest []byte, err error) {
+	for {
+		served := 0
+		c.s.replica.View(func(m *fsm.Machine) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for served < runLength && err == nil && !c.fullLocked() {
+				var frame []byte
+				if frame, data, err = c.s.cut(data); frame == nil {
+					return
+				}
+				served++
+				err = c.requestLocked(m, frame)
+			}
+		})
+		c.s.touch(c)
+		c.flush()
+		if err != nil {
+			return nil, err
+		}
+		if served == 0 {
+			if frame, _, err := c.s.cut(data); err != nil || frame == nil {
+				return data, err
+			}
+			if err := c.awaitRoom(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// fullLocked reports whether requests have to wait until the client reads or
+// writes are answered.
+func (c *conn) fullLocked() bool {
+	return len(c.out) > softQueue || len(c.queue) >= maxPending || c.queued > maxPendingBytes
+}
+
+// awaitRoom waits until the connection is no longer full.
+func (c *conn) awaitRoom() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.fullLocked() && !c.dead.Load() && !c.closing {
+		c.room.Wait()
+	}
+	if c.dead.Load() || c.closing {
+		return errGone
+	}
+	return nil
+}
+
+// Notify implements watch.Watcher; it runs in apply.
+func (c *conn) Notify(frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.appendLocked(frame)
+	c.stats.sent++
+	c.s.markDirty(c)
+}
+
+// CanRead implements watch.Watcher; it runs in apply, and in requests that
+// hold mu: identities only grow, and lists are never changed in place.
+func (c *conn) CanRead(acl []protocol.ACL) bool {
+	c.mu.Lock()
+	ids := c.ids.List()
+	c.mu.Unlock()
+	return c.s.replica.Machine().CanRead(acl, ids)
+}
+
+// appendLocked queues bytes for the client, unless it is too far behind.
+func (c *conn) appendLocked(p []byte) {
+	if c.overflowLocked() {
+		return
+	}
+	c.out = append(c.out, p...)
+}
+
+// overflowLocked cuts off a client that leaves too many bytes unread, and
+// reports whether nothing more is to be queued.
+func (c *conn) overflowLocked() bool {
+	if c.dead.Load() {
+		return true
+	}
+	if len(c.out) > hardQueue {
+		c.s.log.Warn("client does not read: connection closed", "remote", c.nc.RemoteAddr(), "bytes", len(c.out))
+		c.out = nil
+		c.closing = true
+		go c.close()
+		return true
+	}
+	return false
+}
+
+// flush writes what is queued, unless somebody is writing already.
+func (c *conn) flush() {
+	c.mu.Lock()
+	if c.writing || len(c.out) == 0 && !c.closing {
+		c.mu.Unlock()
+		return
+	}
+	c.writing = true
+	for len(c.out) > 0 && !c.dead.Load() {
+		p := c.out
+		c.out = takeBuffer()
+		c.mu.Unlock()
+		_, err := c.nc.Write(p)
+		giveBuffer(p)
+		if err != nil {
+			c.close()
+		}
+		c.mu.Lock()
+		c.room.Broadcast()
+	}
+	giveBuffer(c.out)
+	c.out = nil
+	c.writing = false
+	closing := c.closing
+	c.mu.Unlock()
+	if closing {
+		c.close()
+	}
+}
+
+const pooledBuffer = 64 << 10
+
+var outBuffers sync.Pool
+
+func takeBuffer() []byte {
+	if b, ok := outBuffers.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+func giveBuffer(b []byte) {
+	if cap(b) > 0 && cap(b) <= pooledBuffer {
+		outBuffers.Put(&b)
+	}
+}
+
+// finishLocked lets the connection end once what is queued is written.
+func (c *conn) finishLocked() {
+	c.closing = true
+	c.queue = nil
+	c.room.Broadcast()
+}
+
+// close ends the connection at once. Safe to call more than once; it must not
+// be called with mu held.
+func (c *conn) close() {
+	if c.dead.Swap(true) {
+		return
+	}
+	c.nc.Close()
+	c.mu.Lock()
+	h := c.watching
+	c.watching = nil
+	c.queue = nil
+	c.room.Broadcast()
+	c.mu.Unlock()
+	if h != nil {
+		c.s.watches.Close(h)
+	}
+	c.s.forget(c)
+}

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// lockDirectory keeps a second process out of dir for as long as the file
+// stays open.
+func lockDirectory(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "coordd.lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("data directory %s is in use by another process", dir)
+	}
+	return f, nil
+}
+
+const clusterFile = "cluster-id"
+
+// readClusterID returns the id of the cluster that dir belongs to; zero when
+// it belongs to none yet.
+func readClusterID(dir string) (id [16]byte, err error) {
+	p, err := os.ReadFile(filepath.Join(dir, clusterFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, nil
+	}
+	if err != nil {
+		return id, fmt.Errorf("read cluster id: %w", err)
+	}
+	if n, err := hex.Decode(id[:], []byte(strings.TrimSpace(string(p)))); err != nil || n != len(id) {
+		return id, fmt.Errorf("%s is damaged: it must hold 32 hexadecimal digits", filepath.Join(dir, clusterFile))
+	}
+	return id, nil
+}
+
+// writeDurably replaces the file name in dir, and is back when it is on disk.
+func writeDurably(dir, name, text string) error {
+	tmp := filepath.Join(dir, name+".tmp")
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// learnCluster writes the cluster's id to the data directories, once. It runs
+// in apply.
+func (s *Server) learnCluster(id [16]byte) {
+	s.mu.Lock()
+	known := s.cluster
+	if known == ([16]byte{}) {
+		s.cluster = id
+	}
+	s.mu.Unlock()
+	if id == ([16]byte{}) || known == id {
+		return
+	}
+	if known != ([16]byte{}) {
+		s.fail(fmt.Errorf("data directory %s belongs to cluster %x, but the log to cluster %x", s.cfg.DataDir, known, id))
+		return
+	}
+	dirs := []string{s.cfg.DataDir}
+	if s.cfg.DataLogDir != s.cfg.DataDir {
+		dirs = append(dirs, s.cfg.DataLogDir)
+	}
+	go func() {
+		for _, dir := range dirs {
+			if err := writeDurably(dir, clusterFile, hex.EncodeToString(id[:])+"\n"); err != nil {
+				s.fail(fmt.Errorf("write cluster id: %w", err))
+			}
+		}
+	}()
+}

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"crypto/rand"
+	"time"
+
+	"github.com/coordd/coordd/fsm"
+	"github.com/coordd/coordd/protocol"
+)
+
+// handshake answers the first frame. It returns when the session is open, and
+// reports false when the connection must end (ZooKeeperServer's
+// processConnectRequest).
+func (c *conn) handshake(frame []byte) bool {
+	var req protocol.ConnectRequest
+	d := protocol.NewDecoder(frame)
+	req.Decode(&d)
+	if d.Err() != nil || !c.s.awaitServing(c) {
+		return false
+	}
+	ahead := false
+	c.s.replica.View(func(m *fsm.Machine) { ahead = req.LastZxidSeen > m.Zxid() })
+	if ahead {
+		return false // the client has seen more than this server: it tries another
+	}
+	timeout := time.Duration(req.TimeoutMs) * time.Millisecond
+	timeout = min(max(timeout, c.s.cfg.MinSessionTimeout), c.s.cfg.MaxSessionTimeout)
+	c.timeoutMs.Store(int32(timeout.Milliseconds()))
+	if req.SessionID == 0 {
+		c.openSession(&req)
+	} else {
+		c.attachSession(&req, nil)
+	}
+	<-c.ready
+	return !c.dead.Load()
+}
+
+// openSession makes a new session; the answer leaves in apply.
+func (c *conn) openSession(req *protocol.ConnectRequest) {
+	id := c.s.ids().Next()
+	password := make([]byte, 16)
+	rand.Read(password)
+	body := fsm.CreateSession{ID: id, TimeoutMs: c.timeoutMs.Load(), Password: password}
+	c.s.forwarder.submit(&write{
+		request: fsm.Request{Session: id, Op: protocol.OpCreateSession, Body: body.AppendTo(nil)},
+		ids:     c.ids.List(),
+		done: func(r *fsm.Result) {
+			if r.Err != protocol.OK {
+				c.answerHandshake(req, 0, 0, make([]byte, 16))
+				return
+			}
+			c.answerHandshake(req, id, r.Epoch, password)
+		},
+	})
+}
+
+// attachSession brings a session to this connection. It names the epoch that
+// it replaces as this server knows it, or as last answered; when that has
+// moved on it asks again, while the connection lives.
+func (c *conn) attachSession(req *protocol.ConnectRequest, known *uint32) {
+	a := fsm.Attach{Password: append([]byte{}, req.Password...), TimeoutMs: c.timeoutMs.Load()}
+	if known != nil {
+		a.Replaces = *known
+	} else {
+		c.s.replica.View(func(m *fsm.Machine) {
+			if i, ok := m.Session(req.SessionID); ok {
+				a.Replaces = i.Epoch
+			}
+		})
+	}
+	req.Password = a.Password // the frame's buffer is used again
+	c.s.forwarder.submit(&write{
+		request: fsm.Request{Session: req.SessionID, Op: fsm.OpAttach, Body: a.AppendTo(nil)},
+		ids:     c.ids.List(),
+		done: func(r *fsm.Result) {
+			switch {
+			case r.Err == protocol.OK:
+				c.answerHandshake(req, req.SessionID, r.Epoch, a.Password)
+			case r.Err == protocol.BadVersion && !c.dead.Load():
+				c.attachSession(req, &r.Epoch)
+			default:
+				c.answerHandshake(req, 0, 0, make([]byte, 16))
+			}
+		},
+	})
+}
+
+// answerHandshake runs in apply. Session 0 says that it has expired.
+func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uint32, password []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	resp := protocol.ConnectResponse{SessionID: id, Password: password, HasReadOnly: req.HasReadOnly}
+	if id != 0 {
+		resp.TimeoutMs = c.timeoutMs.Load()
+		now := time.Now()
+		c.epoch = epoch
+		c.acked.Store(now.UnixNano())
+		c.stats.established = now
+		c.sessionID.Store(id)
+		c.watching = c.s.watches.Register(c, id)
+		if c.dead.Load() { // closed meanwhile: nobody else will drop it
+			c.s.watches.Close(c.watching)
+		}
+		c.s.own(c)
+	} else {
+		c.finishLocked()
+	}
+	start := len(c.out)
+	c.out = resp.AppendTo(protocol.AppendInt(c.out, 0))
+	patchLength(c.out, start)
+	c.s.markDirty(c)
+	c.readyOnce()
+}
+
+// readyOnce lets the reader go on.
+func (c *conn) readyOnce() {
+	select {
+	case <-c.ready:
+	default:
+		close(c.ready)
+	}
+}
+
+// awaitServing waits until this server may take clients. It reports false
+// when the connection ended or the server stops.
+func (s *Server) awaitServing(c *conn) bool {
+	for deadline := time.Now().Add(s.cfg.SessionlessTimeout); !s.Serving(); {
+		select {
+		case <-s.stop:
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+		if c.dead.Load() || time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,259 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/coordd/coordd/fsm"
+	"github.com/coordd/coordd/protocol"
+	"github.com/coordd/coordd/server/replica"
+)
+
+const (
+	// entriesUnderWay is how many proposed entries the leader overlaps before
+	// batches gather.
+	entriesUnderWay = 2
+	// entryBytes bounds one entry, but for a single batch that is larger.
+	entryBytes = 512 << 10
+	// maxEntryBytes is the largest batch that enters the log; a larger one is
+	// logged as a refusal under its number.
+	maxEntryBytes = 32 << 20
+)
+
+// reign is this server's leadership in one term. Whatever it carries is
+// proposed by one goroutine, in order; any error of Apply ends it, and with it
+// all its streams, whose origins then send again to whoever leads.
+type reign struct {
+	s    *Server
+	term uint64
+
+	mu    sync.Mutex
+	queue []item // guarded by mu
+	wake  chan struct{}
+	done  chan struct{} // closed at the end
+	once  sync.Once
+}
+
+// item is something to put into an entry, and its size in bytes.
+type item struct {
+	add  func(e *fsm.EntryBuilder)
+	size int
+}
+
+func newReign(s *Server, term uint64) *reign {
+	return &reign{s: s, term: term, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// end ends the reign; its streams close by done.
+func (l *reign) end() { l.once.Do(func() { close(l.done) }) }
+
+func (l *reign) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *reign) add(size int, fn func(e *fsm.EntryBuilder)) {
+	l.mu.Lock()
+	l.queue = append(l.queue, item{fn, size})
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// batch queues a batch's bytes. One that cannot be taken is refused under its
+// number, so that it blocks nothing. It reports false for bytes that are no
+// batch of member.
+func (l *reign) batch(member uint8, p []byte) bool {
+	id, n, err := fsm.PeekBatch(p)
+	if id.Server != member {
+		return false
+	}
+	if err != nil || len(p) > maxEntryBytes {
+		l.add(32, func(e *fsm.EntryBuilder) { e.Refuse(id, n, protocol.MarshallingError) })
+		return true
+	}
+	l.add(len(p), func(e *fsm.EntryBuilder) { e.Batch(p) })
+	return true
+}
+
+// run proposes what is queued until the reign ends.
+func (l *reign) run() {
+	slots := make(chan struct{}, entriesUnderWay)
+	futures := make(chan replica.Future, entriesUnderWay)
+	defer close(futures)
+	go func() {
+		for f := range futures {
+			if err := f.Error(); err != nil {
+				l.s.log.Info("leadership ends", "term", l.term, "reason", err)
+				l.end()
+			}
+			<-slots
+		}
+	}()
+	for {
+		select {
+		case <-l.wake:
+		case <-l.done:
+			return
+		}
+		for {
+			select {
+			case slots <- struct{}{}:
+			case <-l.done:
+				return
+			}
+			entry := l.take()
+			if entry == nil {
+				<-slots
+				break
+			}
+			l.s.metrics.Entries.Add(1)
+			futures <- l.s.replica.Propose(entry)
+		}
+	}
+}
+
+// take makes an entry of what is queued; nil when nothing is.
+func (l *reign) take() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return nil
+	}
+	e := fsm.NewEntry(time.Now().UnixMilli())
+	n, size := 0, 0
+	for n < len(l.queue) && (n == 0 || size+l.queue[n].size <= entryBytes) {
+		l.queue[n].add(e)
+		size += l.queue[n].size
+		l.queue[n].add = nil
+		n++
+	}
+	if l.queue = l.queue[n:]; len(l.queue) == 0 {
+		l.queue = nil
+	}
+	return e.Bytes()
+}
+
+// sendBatch, sendBegin and sendTouch make the reign the upstream of this
+// server's own clients.
+func (l *reign) sendBatch(p []byte) { l.batch(l.s.id, p) }
+
+func (l *reign) sendBegin(incarnation, nonce uint64) {
+	l.add(32, func(e *fsm.EntryBuilder) { e.Begin(l.s.id, incarnation, nonce) })
+}
+
+func (l *reign) sendTouch(seq uint64, sessions []int64) {
+	l.s.tracker.Touch(sessions)
+	go l.s.touchAcked(seq)
+}
+
+// lead follows Raft's word on this server's leadership.
+func (s *Server) lead() {
+	var current *reign
+	stop := func() {
+		if current != nil {
+			current.end()
+			s.setReign(nil)
+			s.forwarder.closed(current)
+			s.tracker.Stop()
+			current = nil
+		}
+	}
+	for {
+		var ended chan struct{}
+		if current != nil {
+			ended = current.done
+		}
+		select {
+		case leads := <-s.replica.Terms():
+			stop()
+			if leads {
+				current = s.beginReign()
+			}
+		case <-ended:
+			// Apply failed while Raft still calls us leader: a transfer was
+			// given up, or the term is about to end. Begin again if it is ours.
+			stop()
+			if s.replica.Leads() {
+				time.Sleep(10 * time.Millisecond)
+				current = s.beginReign()
+			}
+		case <-s.stop:
+			stop()
+			return
+		}
+	}
+}
+
+// beginReign logs the term's first entry and, once it is applied, opens for
+// streams and starts the expiry clock. It returns nil when leadership is gone.
+func (s *Server) beginReign() *reign {
+	first := fsm.NewEntry(time.Now().UnixMilli())
+	var fresh bool
+	s.replica.View(func(m *fsm.Machine) { fresh = m.ClusterID() == [16]byte{} })
+	if fresh {
+		first.Cluster(randomID(), s.cfg.DynamicText(s.cfg.ConfigVersion))
+	}
+	first.Settings(s.settings())
+	if err := s.replica.Propose(first.Bytes()).Error(); err != nil {
+		s.log.Info("did not become leader", "reason", err)
+		return nil
+	}
+	_, term := s.replica.Leader()
+	l := newReign(s, term)
+	s.log.Info("leading", "term", term)
+	var stored uint64
+	s.startTracker()
+	s.replica.View(func(m *fsm.Machine) { stored, _, _ = m.Stream(s.id) })
+	go l.run()
+	s.setReign(l)
+	s.forwarder.open(l, stored)
+	go s.reap(l)
+	return l
+}
+
+// expire is the tracker's word that a session's time is over.
+func (s *Server) expire(id int64, epoch uint32) {
+	if l := s.currentReign(); l != nil {
+		l.add(16, func(e *fsm.EntryBuilder) { e.Expire(id, epoch) })
+	}
+}
+
+// reap removes containers and TTL nodes that are due, while l lasts
+// (ContainerManager).
+func (s *Server) reap(l *reign) {
+	c := s.cfg.Container
+	if c.CheckInterval <= 0 {
+		return
+	}
+	tick := time.NewTicker(c.CheckInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-l.done:
+			return
+		}
+		most := max(1, int(float64(c.MaxPerMinute)*c.CheckInterval.Minutes()))
+		var due []fsm.Reap
+		s.replica.View(func(m *fsm.Machine) {
+			due = m.Reapable(time.Now().UnixMilli(), c.MaxNeverUsedInterval.Milliseconds(), most)
+		})
+		for _, r := range due {
+			l.add(len(r.Path)+32, func(e *fsm.EntryBuilder) { e.Reap(r.Path, r.Czxid, r.Mzxid, r.Pzxid) })
+		}
+	}
+}
+
+func (s *Server) settings() fsm.Settings {
+	return fsm.Settings{SkipACL: s.cfg.SkipACL, EnforceQuota: s.cfg.EnforceQuota, ExtendedTypes: s.cfg.ExtendedTypesEnabled}
+}
+
+func (s *Server) String() string { return fmt.Sprintf("server.%d", s.id) }

@@ -1,0 +1,148 @@
+package replica
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// How survivors of a leader's death agree on who stands for election.
+const (
+	askTimeout  = 100 * time.Millisecond // a survivor that takes longer is passed over
+	nextInTurn  = 400 * time.Millisecond // how much later than the one before it each survivor stands
+	pollLeader  = 5 * time.Millisecond   // how often one that waits its turn looks for a leader
+	statLastLog = "last_log"             // prefixes of raft.Stats' keys
+	statSnap    = "last_snapshot"
+)
+
+// Survivor is where one server stands when a leader has died.
+type Survivor struct {
+	ID        uint8
+	Leader    uint8 // whom it takes for leader; 0 = none
+	Voter     bool  // reports whether it may stand for election
+	Term      uint64
+	LastTerm  uint64 // of its last log entry
+	LastIndex uint64
+}
+
+// Peers asks the other servers where they stand.
+type Peers interface {
+	// Ask asks every other voter about the death of lost. The channel gives
+	// their answers as they come and is closed once all have answered or ctx
+	// has ended.
+	Ask(ctx context.Context, lost uint8) <-chan Survivor
+}
+
+// Standing returns where this server stands, and whether it is a follower.
+// Before Attach it is neither voter nor follower.
+func (t *Transport) Standing() (me Survivor, follower bool) {
+	me.ID = memberID(t.id)
+	r := t.raft.Load()
+	if r == nil {
+		return me, false
+	}
+	_, leader := r.LeaderWithID()
+	if leader != "" {
+		me.Leader = memberID(leader)
+	}
+	me.Voter = !t.joining.Load() && t.voter(r)
+	me.Term = r.CurrentTerm()
+	me.LastTerm, me.LastIndex = lastEntry(r)
+	return me, r.State() == raft.Follower
+}
+
+// lastEntry returns term and index of the last entry in r's log or snapshot.
+func lastEntry(r *raft.Raft) (term, index uint64) {
+	stats := r.Stats() // the library tells the last term nowhere else
+	for _, s := range []string{statLastLog, statSnap} {
+		i, _ := strconv.ParseUint(stats[s+"_index"], 10, 64)
+		n, _ := strconv.ParseUint(stats[s+"_term"], 10, 64)
+		if i > index {
+			term, index = n, i
+		}
+	}
+	return term, index
+}
+
+// Failover elects a successor once the leader lost is known to be dead; every
+// survivor calls it. They tell each other where they stand; the one with the
+// largest (last term, last index) stands for election at once, ties go to the
+// lowest id, and the others stand in that order, each only if there is no
+// leader still when its turn comes. It reports whether this server stood.
+//
+// Standing skips pre-vote and the others' loyalty to the leader they know, so
+// lost must really be dead: its port refuses connections. It is safe in any
+// case, as every election is. With too few survivors for a quorum nobody
+// stands: that is left to the timeouts, which disturb no term.
+func (t *Transport) Failover(ctx context.Context, lost uint8, peers Peers) (stood bool) {
+	me, follower := t.Standing()
+	if !follower || !me.Voter || !leaderless(me, lost) {
+		return false
+	}
+	asking, done := context.WithTimeout(ctx, askTimeout)
+	defer done()
+	var others []Survivor
+	for s := range peers.Ask(asking, lost) {
+		if s.Voter && s.ID != lost && s.ID != me.ID {
+			others = append(others, s)
+		}
+	}
+	if len(others)+1 < t.quorum() {
+		return false
+	}
+	turn := time.After(time.Duration(rank(me, others)) * nextInTurn)
+	for {
+		now, follower := t.Standing()
+		if !follower || !leaderless(now, lost) {
+			return false
+		}
+		select {
+		case <-turn:
+			return t.InjectTimeoutNow() == nil
+		case <-ctx.Done():
+			return false
+		case <-t.stop:
+			return false
+		case <-time.After(pollLeader):
+		}
+	}
+}
+
+// leaderless reports whether s knows no leader but the one that is lost.
+func leaderless(s Survivor, lost uint8) bool { return s.Leader == 0 || s.Leader == lost }
+
+// rank returns how many of others are to stand before me.
+func rank(me Survivor, others []Survivor) int {
+	n := 0
+	for _, o := range others {
+		switch {
+		case o.LastTerm != me.LastTerm:
+			if o.LastTerm > me.LastTerm {
+				n++
+			}
+		case o.LastIndex != me.LastIndex:
+			if o.LastIndex > me.LastIndex {
+				n++
+			}
+		case o.ID < me.ID:
+			n++
+		}
+	}
+	return n
+}
+
+// quorum returns how many votes an election takes.
+func (t *Transport) quorum() int {
+	f := t.raft.Load().GetConfiguration()
+	voters := 0
+	if f.Error() == nil {
+		for _, s := range f.Configuration().Servers {
+			if s.Suffrage == raft.Voter {
+				voters++
+			}
+		}
+	}
+	return voters/2 + 1
+}

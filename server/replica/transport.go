@@ -1,0 +1,377 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/hashicorp/raft"
+)
+
+// queueLen is how many messages wait between the wire and Raft, and how many
+// answers wait between a pipeline and Raft (guard D), before the sender is
+// held up.
+const queueLen = 256
+
+// Reasons for which a Transport refuses a message. They travel to the peer as
+// text; none contains "unexpected command", which the library would count as
+// a granted pre-vote.
+var (
+	// ErrJoining is answered to, and returned for, every vote, pre-vote and
+	// TimeoutNow while this server is joining.
+	ErrJoining = errors.New("server is joining: it takes no part in elections")
+	// ErrAppendsDropped is returned for AppendEntries and snapshots while
+	// DropAppends is on.
+	ErrAppendsDropped = errors.New("outgoing entries are held back: this leader gave up its place")
+	// ErrNotFollower is returned by InjectTimeoutNow on a server that is not
+	// a follower.
+	ErrNotFollower = errors.New("server is not a follower")
+)
+
+// Wire is what carries Raft's messages: raft.NetworkTransport,
+// raft.InmemTransport, or a test's own.
+type Wire interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// Transport stands between Raft and the wire. It carries every message
+// unchanged and adds what hashicorp/raft v1.7.3 lacks:
+//
+//   - heartbeats take the library's fast path only where they cannot change
+//     term or state behind the main loop's back (hashicorp/raft#695);
+//   - a refused append cannot wedge replication (#612, see pipeline);
+//   - vote requests survive dead pooled connections;
+//   - followers of an idle leader learn of a commit at once (AnnounceCommit);
+//   - switches for a joining server and for a leader whose disk stalls.
+//
+// All methods are safe for concurrent use. Use one Transport per raft.Raft:
+// Raft closes it when it shuts down.
+type Transport struct {
+	wire  Wire
+	id    raft.ServerID
+	tries int        // how often a vote request is sent at most
+	votes *VoteStore // nil in tests that do without
+
+	raft     atomic.Pointer[raft.Raft] // nil until Attach
+	joining  atomic.Bool
+	dropping atomic.Bool
+
+	toRaft    chan raft.RPC
+	stop      chan struct{} // closed by Close
+	stopOnce  sync.Once
+	forwarder sync.WaitGroup
+
+	announced atomic.Uint64 // largest index given to AnnounceCommit
+	mu        sync.Mutex
+	pipelines map[*pipeline]struct{} // open ones; guarded by mu
+}
+
+var (
+	_ Wire                = (*Transport)(nil)
+	_ raft.WithPreVote    = (*Transport)(nil)
+	_ raft.WithClose      = (*Transport)(nil)
+	_ raft.AppendPipeline = (*pipeline)(nil)
+)
+
+// NewTransport wraps wire for the server called id. maxPool is the wire's
+// number of pooled connections per peer. votes, when not nil, is the
+// VoteStore handed to the same Raft; with it no fast-path heartbeat overlaps
+// a change of term.
+func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *Transport {
+	t := &Transport{
+		wire:      wire,
+		id:        id,
+		tries:     maxPool + 2,
+		votes:     votes,
+		toRaft:    make(chan raft.RPC, queueLen),
+		stop:      make(chan struct{}),
+		pipelines: make(map[*pipeline]struct{}),
+	}
+	t.forwarder.Go(t.forward)
+	return t
+}
+
+// Attach tells the transport which Raft it serves. Until then every heartbeat
+// goes through Consumer.
+func (t *Transport) Attach(r *raft.Raft) { t.raft.Store(r) }
+
+// SetJoining turns the joining switch. While it is on, votes, pre-votes and
+// TimeoutNow are refused in both directions without reaching Raft. That
+// alone does not stop a server whose log so far names it as the only voter:
+// set VoteStore.SetJoining too.
+func (t *Transport) SetJoining(on bool) { t.joining.Store(on) }
+
+// DropAppends turns the switch that makes all outgoing AppendEntries
+// (heartbeats and pipelines included) and snapshots fail, so that a leader
+// which handed over can no longer hold its followers.
+func (t *Transport) DropAppends(on bool) { t.dropping.Store(on) }
+
+// forward moves messages from the wire to Raft until Close, refusing those
+// that a joining server must not see.
+func (t *Transport) forward() {
+	for {
+		select {
+		case rpc := <-t.wire.Consumer():
+			if t.joining.Load() && refuseJoining(rpc) {
+				continue
+			}
+			t.enqueue(rpc)
+		case <-t.stop:
+			return
+		}
+	}
+}
+
+// refuseJoining answers an election message and reports whether it was one.
+func refuseJoining(rpc raft.RPC) bool {
+	switch req := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		rpc.Respond(&raft.RequestVoteResponse{Term: req.Term}, ErrJoining)
+	case *raft.RequestPreVoteRequest:
+		rpc.Respond(&raft.RequestPreVoteResponse{Term: req.Term}, ErrJoining)
+	case *raft.TimeoutNowRequest:
+		rpc.Respond(&raft.TimeoutNowResponse{}, ErrJoining)
+	default:
+		return false
+	}
+	return true
+}
+
+// enqueue hands rpc to Raft's main loop, unless the transport closes first.
+func (t *Transport) enqueue(rpc raft.RPC) {
+	select {
+	case t.toRaft <- rpc:
+	case <-t.stop:
+		refuseClosed(rpc)
+	}
+}
+
+// refuseClosed answers rpc with an empty response of its type, which the
+// in-memory transport insists on.
+func refuseClosed(rpc raft.RPC) {
+	var resp any
+	switch rpc.Command.(type) {
+	case *raft.AppendEntriesRequest:
+		resp = &raft.AppendEntriesResponse{}
+	case *raft.RequestVoteRequest:
+		resp = &raft.RequestVoteResponse{}
+	case *raft.RequestPreVoteRequest:
+		resp = &raft.RequestPreVoteResponse{}
+	case *raft.InstallSnapshotRequest:
+		resp = &raft.InstallSnapshotResponse{}
+	case *raft.TimeoutNowRequest:
+		resp = &raft.TimeoutNowResponse{}
+	}
+	rpc.Respond(resp, raft.ErrTransportShutdown)
+}
+
+// Consumer returns the channel that Raft reads its messages from.
+func (t *Transport) Consumer() <-chan raft.RPC { return t.toRaft }
+
+// Close closes the wire and all pipelines, and answers what still waits for
+// Raft with ErrTransportShutdown.
+func (t *Transport) Close() error {
+	var err error
+	t.stopOnce.Do(func() {
+		close(t.stop)
+		t.forwarder.Wait()
+		t.mu.Lock()
+		open := t.pipelines
+		t.pipelines = nil
+		t.mu.Unlock()
+		for p := range open {
+			p.Close()
+		}
+		for {
+			select {
+			case rpc := <-t.toRaft:
+				refuseClosed(rpc)
+				continue
+			default:
+			}
+			break
+		}
+		err = t.wire.Close()
+	})
+	return err
+}
+
+// SetHeartbeatHandler installs Raft's fast path for heartbeats behind guard
+// A: it is taken only while this server is a follower in the heartbeat's own
+// term. Outside that, the library would change term and state beside its main
+// loop, and a leader waiting there would store its next entry under the next
+// leader's term. All other heartbeats go through Consumer.
+func (t *Transport) SetHeartbeatHandler(fast func(raft.RPC)) {
+	if fast == nil {
+		t.wire.SetHeartbeatHandler(nil)
+		return
+	}
+	t.wire.SetHeartbeatHandler(func(rpc raft.RPC) {
+		if !t.fastHeartbeat(rpc, fast) {
+			t.enqueue(rpc)
+		}
+	})
+}
+
+// fastHeartbeat runs the fast path if it is allowed and reports whether it was.
+func (t *Transport) fastHeartbeat(rpc raft.RPC, fast func(raft.RPC)) bool {
+	r := t.raft.Load()
+	req, ok := rpc.Command.(*raft.AppendEntriesRequest)
+	if r == nil || !ok {
+		return false
+	}
+	if t.votes != nil {
+		// Between the check and the end of fast the main loop may become
+		// a candidate, and fast would then write this term over the next.
+		defer t.votes.holdTerm()()
+	}
+	if r.State() != raft.Follower || req.Term != r.CurrentTerm() {
+		return false
+	}
+	fast(rpc)
+	return true
+}
+
+// LocalAddr returns the wire's own address.
+func (t *Transport) LocalAddr() raft.ServerAddress { return t.wire.LocalAddr() }
+
+// EncodePeer implements raft.Transport.
+func (t *Transport) EncodePeer(id raft.ServerID, addr raft.ServerAddress) []byte {
+	return t.wire.EncodePeer(id, addr)
+}
+
+// DecodePeer implements raft.Transport.
+func (t *Transport) DecodePeer(b []byte) raft.ServerAddress { return t.wire.DecodePeer(b) }
+
+// AppendEntries implements raft.Transport; DropAppends makes it fail.
+func (t *Transport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if t.dropping.Load() {
+		return ErrAppendsDropped
+	}
+	return t.wire.AppendEntries(id, addr, req, resp)
+}
+
+// InstallSnapshot implements raft.Transport; DropAppends makes it fail.
+func (t *Transport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	if t.dropping.Load() {
+		return ErrAppendsDropped
+	}
+	return t.wire.InstallSnapshot(id, addr, req, resp, data)
+}
+
+// RequestVote implements raft.Transport. The request is sent again at once
+// when a pooled connection turns out dead: the library asks only once per
+// election, and all connections to a restarted peer are dead.
+func (t *Transport) RequestVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if t.joining.Load() {
+		return ErrJoining
+	}
+	return t.retry(func() error { return t.wire.RequestVote(id, addr, req, resp) })
+}
+
+// RequestPreVote implements raft.WithPreVote, with repeats as RequestVote.
+func (t *Transport) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if t.joining.Load() {
+		return ErrJoining
+	}
+	return t.retry(func() error { return t.wire.RequestPreVote(id, addr, req, resp) })
+}
+
+// retry calls send until it returns anything but a dead connection's error.
+func (t *Transport) retry(send func() error) error {
+	var err error
+	for range t.tries {
+		if err = send(); !deadConnection(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// deadConnection reports whether err says that the peer closed or reset an
+// existing connection. A refused dial and a timeout do not: repeating those
+// costs time and changes nothing.
+func deadConnection(err error) bool {
+	// go-msgpack hides what it met while decoding from errors.Is.
+	if c, ok := err.(interface{ Cause() error }); ok {
+		err = c.Cause()
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// TimeoutNow implements raft.Transport: Raft's own leadership transfer.
+func (t *Transport) TimeoutNow(id raft.ServerID, addr raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	if t.joining.Load() {
+		return ErrJoining
+	}
+	return t.wire.TimeoutNow(id, addr, req, resp)
+}
+
+// SendTimeoutNow asks the server id at addr to stand for election at once,
+// past Raft's main loop, which in a leader with a stalled disk hangs. The
+// peer skips pre-vote and the others vote although they know a leader. A
+// connection found dead is replaced as for votes.
+func (t *Transport) SendTimeoutNow(id raft.ServerID, addr raft.ServerAddress) error {
+	req := &raft.TimeoutNowRequest{RPCHeader: t.header()}
+	err := t.retry(func() error { return t.TimeoutNow(id, addr, req, &raft.TimeoutNowResponse{}) })
+	if err != nil {
+		return fmt.Errorf("ask server %s to stand for election: %w", id, err)
+	}
+	return nil
+}
+
+// InjectTimeoutNow makes this server's own Raft stand for election at once,
+// without pre-vote. It does so only as a follower that has a vote in its
+// latest configuration; a nonvoter would only disturb the term. It returns
+// when Raft has taken the message.
+func (t *Transport) InjectTimeoutNow() error {
+	r := t.raft.Load()
+	switch {
+	case r == nil || r.State() != raft.Follower:
+		return ErrNotFollower
+	case t.joining.Load():
+		return ErrJoining
+	case !t.voter(r):
+		return fmt.Errorf("server %s has no vote", t.id)
+	}
+	answer := make(chan raft.RPCResponse, 1)
+	t.enqueue(raft.RPC{
+		Command:  &raft.TimeoutNowRequest{RPCHeader: t.header()},
+		RespChan: answer,
+	})
+	select {
+	case a := <-answer:
+		return a.Error
+	case <-t.stop:
+		return raft.ErrTransportShutdown
+	}
+}
+
+// voter reports whether r's latest configuration gives this server a vote.
+func (t *Transport) voter(r *raft.Raft) bool {
+	f := r.GetConfiguration()
+	if f.Error() != nil {
+		return false
+	}
+	for _, s := range f.Configuration().Servers {
+		if s.ID == t.id {
+			return s.Suffrage == raft.Voter
+		}
+	}
+	return false
+}
+
+// header is the header of a message that this transport makes itself.
+func (t *Transport) header() raft.RPCHeader {
+	return raft.RPCHeader{
+		ProtocolVersion: raft.ProtocolVersionMax,
+		ID:              []byte(t.id),
+		Addr:            t.wire.EncodePeer(t.id, t.wire.LocalAddr()),
+	}
+}

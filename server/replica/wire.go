@@ -1,0 +1,76 @@
+package replica
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// wirePool is how many idle connections a peer gets.
+const wirePool = 3
+
+// Layer listens for and dials the connections of Raft's own transport, after
+// the handshake between servers.
+type Layer interface {
+	net.Listener
+	DialAddr(addr string, timeout time.Duration) (net.Conn, error)
+}
+
+type streamLayer struct{ Layer }
+
+func (l streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return l.DialAddr(string(addr), timeout)
+}
+
+// NewWire puts Raft's TCP transport on layer. addr is what the other members
+// dial. Close ends it together with the layer.
+func NewWire(layer Layer, addr string, logger hclog.Logger) (wire Wire, maxPool int) {
+	return namedWire{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:          streamLayer{layer},
+		MaxPool:         wirePool,
+		MaxRPCsInFlight: 64,
+		Timeout:         10 * time.Second,
+		Logger:          logger,
+	}), raft.ServerAddress(addr)}, wirePool
+}
+
+// namedWire answers with the configured address: the listener's may be the
+// wildcard.
+type namedWire struct {
+	*raft.NetworkTransport
+	addr raft.ServerAddress
+}
+
+func (w namedWire) LocalAddr() raft.ServerAddress { return w.addr }
+
+// NewLocalWire is the in-process transport of a server that runs alone.
+func NewLocalWire() (wire Wire, maxPool int) {
+	_, w := raft.NewInmemTransport("standalone")
+	return w, 0
+}
+
+// OpenStorage opens log and stable store in logDir and snapshots in dataDir,
+// which must exist.
+func OpenStorage(store, dataDir, logDir string, keep int, o LogOptions) (Storage, error) {
+	var s Storage
+	var err error
+	if s.Stable, err = OpenVoteStore(logDir); err != nil {
+		return s, err
+	}
+	if s.Logs, err = OpenLogStore(store, logDir, o); err != nil {
+		s.Stable.Close()
+		return s, err
+	}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(filepath.Clean(dataDir), keep, o.Logger)
+	if err != nil {
+		s.Logs.Close()
+		s.Stable.Close()
+		return s, fmt.Errorf("open snapshot store: %w", err)
+	}
+	s.Snapshots = snaps
+	return s, nil
+}

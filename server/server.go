@@ -1,0 +1,428 @@
+// Package server is one running coordd: its listeners, its clients'
+// connections and the ordered pipeline of their requests. It composes the
+// folders below it; what a request does to the state is fsm's business, and how
+// entries reach every server is replica's.
+package server
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/coordd/coordd/config"
+	"github.com/coordd/coordd/server/admin"
+	"github.com/coordd/coordd/server/auth"
+	"github.com/coordd/coordd/server/metrics"
+	"github.com/coordd/coordd/server/peer"
+	"github.com/coordd/coordd/server/replica"
+	"github.com/coordd/coordd/server/session"
+	"github.com/coordd/coordd/server/watch"
+)
+
+// Server is one running coordd. Start it once; Shutdown ends it.
+type Server struct {
+	id      uint8
+	cfg     *config.Config
+	log     hclog.Logger
+	metrics *metrics.Set
+	admin   *admin.Admin
+	auth    *auth.Registry
+	watches *watch.Manager
+	tracker *session.Tracker
+	replica *replica.Replica
+	self    *peer.Self
+	sink    *sink
+	started time.Time
+
+	forwarder *forwarder
+	allocator atomic.Pointer[session.Allocator]
+	contact   atomic.Int64 // when a leader last acknowledged us, Unix ns
+	learners  atomic.Int64
+
+	client    net.Listener
+	listeners []interface{ Close() error }
+	lock      *os.File
+	stop      chan struct{}
+	stopOnce  sync.Once
+	failed    chan error
+
+	mu        sync.Mutex
+	reign     *reign // guarded by mu
+	reignedAt time.Time
+	conns     map[*conn]struct{}
+	perIP     map[netip.Addr]int
+	bySession map[int64]*conn
+	cluster   [16]byte
+
+	touchMu sync.Mutex
+	touched []*conn   // showed life since the last report; guarded by touchMu
+	reports []*report // not acknowledged; guarded by touchMu
+}
+
+// Build names the program in the version line of srvr.
+type Build struct {
+	Version string
+	Date    string // MM/DD/YYYY HH:MM TZ
+}
+
+// Start opens the stores and ports of cfg and runs until Shutdown. Nothing is
+// left open when it fails.
+func Start(cfg *config.Config, logger hclog.Logger, build Build) (s *Server, err error) {
+	s = &Server{
+		id:        cfg.MyID,
+		cfg:       cfg,
+		log:       logger,
+		metrics:   metrics.New(),
+		auth:      auth.New(cfg.SuperDigest, cfg.DigestAuthEnabled),
+		watches:   watch.New(),
+		started:   time.Now(),
+		stop:      make(chan struct{}),
+		failed:    make(chan error, 1),
+		conns:     map[*conn]struct{}{},
+		perIP:     map[netip.Addr]int{},
+		bySession: map[int64]*conn{},
+	}
+	defer func() {
+		if err != nil {
+			s.closeListeners()
+			s.unlock()
+		}
+	}()
+	s.admin = admin.New(s, s.metrics, cfg.Allows, build.Version, build.Date)
+	s.tracker = session.New(cfg.TickTime, s.expire)
+	s.forwarder = &forwarder{server: s.id, nonce: randomNumber(), metrics: s.metrics}
+	s.sink = &sink{s: s}
+	if err := s.openDirectories(); err != nil {
+		return nil, err
+	}
+	if s.cluster, err = readClusterID(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	s.client, err = net.Listen("tcp", net.JoinHostPort(cfg.ClientAddress, strconv.Itoa(cfg.ClientPort)))
+	if err != nil {
+		return nil, fmt.Errorf("listen for clients: %w", err)
+	}
+	s.listeners = append(s.listeners, s.client)
+	if err := s.startReplica(); err != nil {
+		return nil, err
+	}
+	if cfg.Admin.Enabled {
+		if err := s.startAdmin(); err != nil {
+			s.replica.Shutdown()
+			return nil, err
+		}
+	}
+	go s.lead()
+	if !cfg.Standalone {
+		go s.follow()
+	}
+	go s.keepAlive()
+	go s.accept()
+	return s, nil
+}
+
+// startReplica opens the stores, the ports between servers and Raft.
+func (s *Server) startReplica() error {
+	cfg := s.cfg
+	storage, err := replica.OpenStorage(string(cfg.Raft.LogStore), cfg.DataDir, cfg.DataLogDir, cfg.SnapRetainCount, replica.LogOptions{
+		Logger: s.log.Named("log"),
+		OnStore: func(d time.Duration, entries int, err error) {
+			s.metrics.LogStores.Inc()
+			if d > cfg.FsyncWarning && cfg.FsyncWarning > 0 {
+				s.metrics.FsyncSlow.Inc()
+				s.log.Warn("writing to the log is slow", "took", d)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	has, err := replica.HasState(storage)
+	if err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	wire, pool := replica.NewLocalWire()
+	members := []replica.Member{{ID: s.id, Addr: "standalone", Voter: true}}
+	if !cfg.Standalone {
+		s.self = s.makeSelf(has)
+		me, _ := cfg.Member(s.id)
+		if wire, pool, err = s.openPeerPorts(me); err != nil {
+			storage.Logs.Close()
+			storage.Stable.Close()
+			return err
+		}
+		members = members[:0]
+		for _, m := range cfg.Members {
+			members = append(members, replica.Member{ID: m.ID, Addr: m.ElectionAddr(), Voter: !m.Observer})
+		}
+	}
+	t := cfg.Raft
+	s.replica, err = replica.Open(replica.Options{
+		ID: s.id, Wire: wire, MaxPool: pool, Storage: storage, Sink: s.sink, Logger: s.log, Fatal: s.fail,
+		Timing: replica.Timing{
+			Heartbeat: t.HeartbeatTimeout, Election: t.ElectionTimeout, Lease: t.LeaderLeaseTimeout, Commit: t.CommitTimeout,
+			SnapshotThreshold: t.SnapshotThreshold, TrailingLogs: t.TrailingLogs,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if has {
+		return nil
+	}
+	if cfg.Standalone {
+		return s.replica.Bootstrap(members)
+	}
+	go s.firstStart(members)
+	return nil
+}
+
+// openPeerPorts listens on the ports between servers.
+func (s *Server) openPeerPorts(me config.Member) (replica.Wire, int, error) {
+	host := me.Host
+	if s.cfg.QuorumListenOnAllIPs {
+		host = ""
+	}
+	quorum, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(me.QuorumPort)))
+	if err != nil {
+		return nil, 0, fmt.Errorf("listen for servers (first port of server.%d): %w", me.ID, err)
+	}
+	s.listeners = append(s.listeners, quorum)
+	election, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(me.ElectionPort)))
+	if err != nil {
+		return nil, 0, fmt.Errorf("listen for raft (second port of server.%d): %w", me.ID, err)
+	}
+	streams := peer.Listen(quorum, s.self, map[peer.Purpose]func(*peer.Conn, peer.Hello){peer.PurposeStream: s.acceptStream})
+	go streams.Serve()
+	s.listeners = append(s.listeners, streams)
+	layer := raftLayer{peer.NewRaftLayer(election, s.self, me.ElectionAddr()), s.cfg}
+	wire, pool := replica.NewWire(layer, me.ElectionAddr(), s.log.Named("raft"))
+	return wire, pool, nil
+}
+
+// raftLayer finds out whom an address belongs to, for the handshake.
+type raftLayer struct {
+	*peer.RaftLayer
+	cfg *config.Config
+}
+
+func (l raftLayer) DialAddr(addr string, timeout time.Duration) (net.Conn, error) {
+	for _, m := range l.cfg.Members {
+		if m.ElectionAddr() == addr {
+			return l.RaftLayer.DialAddr(addr, m.ID, timeout)
+		}
+	}
+	return nil, fmt.Errorf("no server has the address %s", addr)
+}
+
+func (s *Server) startAdmin() error {
+	ln, err := net.Listen("tcp", net.JoinHostPort(s.cfg.Admin.Address, strconv.Itoa(s.cfg.Admin.Port)))
+	if err != nil {
+		// As in ZooKeeper, which serves clients without its AdminServer.
+		s.log.Warn("AdminServer does not listen: set admin.serverPort, or admin.enableServer=false", "error", err)
+		return nil
+	}
+	h := &http.Server{Handler: s.admin.Handler(), IdleTimeout: s.cfg.Admin.IdleTimeout, ReadHeaderTimeout: 10 * time.Second}
+	s.listeners = append(s.listeners, h)
+	go h.Serve(ln)
+	return nil
+}
+
+// accept takes client connections until the listener closes.
+func (s *Server) accept() {
+	for {
+		nc, err := s.client.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.log.Warn("cannot accept clients", "error", err)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		if c := s.welcome(nc); c != nil {
+			go c.serve()
+		} else {
+			nc.Close()
+		}
+	}
+}
+
+// welcome books a connection; nil when there are too many.
+func (s *Server) welcome(nc net.Conn) *conn {
+	ip := netip.MustParseAddrPort(nc.RemoteAddr().String()).Addr().Unmap()
+	c := &conn{s: s, nc: nc, ip: ip, ids: auth.FromAddr(ip), ready: make(chan struct{})}
+	c.room = sync.NewCond(&c.mu)
+	c.stats.lastCxid = -1
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.cfg.MaxClientCnxns; n > 0 && s.perIP[ip] >= n {
+		s.metrics.ConnectionRejected.Inc()
+		s.log.Warn("too many connections from one address: set maxClientCnxns", "remote", ip, "max", n)
+		return nil
+	}
+	if n := s.cfg.MaxCnxns; n > 0 && len(s.conns) >= n {
+		s.metrics.ConnectionRejected.Inc()
+		return nil
+	}
+	s.perIP[ip]++
+	s.conns[c] = struct{}{}
+	s.metrics.AliveConnections.Add(1)
+	return c
+}
+
+// forget strikes a closed connection from the books.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.perIP[c.ip]--; s.perIP[c.ip] <= 0 {
+		delete(s.perIP, c.ip)
+	}
+	if id := c.sessionID.Load(); id != 0 && s.bySession[id] == c {
+		delete(s.bySession, id)
+	}
+	s.metrics.AliveConnections.Add(-1)
+	c.readyOnce()
+}
+
+// own makes c the connection of its session.
+func (s *Server) own(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.conns[c]; open {
+		s.bySession[c.sessionID.Load()] = c
+	}
+}
+
+// owner is the connection of a session on this server; nil without one.
+func (s *Server) owner(id int64) *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bySession[id]
+}
+
+func (s *Server) connections() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (s *Server) setReign(l *reign) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reign, s.reignedAt = l, time.Now()
+	s.contact.Store(time.Now().UnixNano())
+}
+
+func (s *Server) currentReign() *reign {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reign
+}
+
+// ids allocates session ids of this incarnation.
+func (s *Server) ids() *session.Allocator {
+	if a := s.allocator.Load(); a != nil {
+		return a
+	}
+	s.forwarder.mu.Lock()
+	incarnation := s.forwarder.incarnation
+	s.forwarder.mu.Unlock()
+	s.allocator.CompareAndSwap(nil, session.NewAllocator(s.id, incarnation))
+	return s.allocator.Load()
+}
+
+// fail ends the server for a fault that it must not go on after.
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// Failed delivers the fault for which this process must end.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Shutdown ends the server in an order that costs clients of the others
+// nothing: no new clients, leadership handed over, what is under way answered
+// by the new leader's entries, then connections, Raft, stores.
+func (s *Server) Shutdown() {
+	s.stopOnce.Do(func() {
+		s.client.Close()
+		if !s.cfg.Standalone && s.replica.Leads() {
+			if err := s.replica.TransferLeadership(); err != nil {
+				s.log.Warn("could not hand leadership over", "error", err)
+			}
+		}
+		s.forwarder.drained(2 * time.Second)
+		close(s.stop)
+		for _, c := range s.connections() {
+			c.flush()
+			c.close()
+		}
+		s.closeListeners()
+		if err := s.replica.Shutdown(); err != nil {
+			s.log.Warn("shutdown", "error", err)
+		}
+		s.unlock()
+	})
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+}
+
+// openDirectories makes and locks the data directories.
+func (s *Server) openDirectories() error {
+	for _, dir := range []string{s.cfg.DataDir, s.cfg.DataLogDir} {
+		if _, err := os.Stat(filepath.Join(dir, "version-2")); err == nil {
+			return fmt.Errorf("%s holds the data of a ZooKeeper (version-2): coordd does not read it; give coordd an empty dataDir", dir)
+		}
+		if !s.cfg.DataDirAutocreate {
+			if _, err := os.Stat(dir); err != nil {
+				return fmt.Errorf("data directory: %w", err)
+			}
+		}
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("make data directory: %w", err)
+		}
+	}
+	var err error
+	s.lock, err = lockDirectory(s.cfg.DataDir)
+	return err
+}
+
+func (s *Server) unlock() {
+	if s.lock != nil {
+		s.lock.Close()
+	}
+}
+
+func randomID() (id [16]byte) {
+	rand.Read(id[:])
+	return id
+}
+
+func randomNumber() uint64 {
+	id := randomID()
+	return binary.BigEndian.Uint64(id[:])
+}

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coordd/coordd/fsm"
+	"github.com/coordd/coordd/protocol"
+	"github.com/coordd/coordd/server/watch"
+)
+
+// sink is the Server as the state machine's listener. Its methods run on the
+// apply goroutine, under the replica's write lock; the fields are its own.
+type sink struct {
+	s       *Server
+	writes  []*write // of the batch being applied
+	dirty   []*conn  // have something to send once the entry is applied
+	closing []*conn  // to be closed then
+}
+
+// Batch implements fsm.Sink.
+func (k *sink) Batch(id fsm.BatchID, n int, v fsm.Verdict, code protocol.ErrCode) bool {
+	k.writes = nil
+	if id.Server != k.s.id {
+		return false
+	}
+	switch v {
+	case fsm.Duplicate:
+		k.s.metrics.BatchesDuplicate.Add(1)
+	case fsm.Gap:
+		k.s.metrics.BatchesGap.Add(1)
+		k.s.forwarder.gap(id)
+	case fsm.Accepted:
+		k.writes = k.s.forwarder.applied(id)
+		return k.writes != nil
+	case fsm.RefusedBatch:
+		zxid := k.s.replica.Machine().Zxid()
+		for _, w := range k.s.forwarder.applied(id) {
+			w.done(&fsm.Result{Zxid: zxid, Err: code})
+		}
+	}
+	return false
+}
+
+// Result implements fsm.Sink.
+func (k *sink) Result(i int, r *fsm.Result) {
+	if i < len(k.writes) {
+		k.writes[i].done(r)
+	}
+}
+
+// Event implements fsm.Sink.
+func (k *sink) Event(e *fsm.Event) {
+	k.s.watches.Dispatch(&watch.Event{Type: e.Type, Path: e.Path, Zxid: e.Zxid, ACL: e.ACL})
+}
+
+// SessionOpened implements fsm.Sink: a session was made or attached, here or
+// elsewhere. A connection that held it before loses it, without a reply.
+func (k *sink) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch uint32) {
+	k.s.tracker.Open(id, time.Duration(timeoutMs)*time.Millisecond, epoch)
+	if c := k.s.owner(id); c != nil {
+		c.mu.Lock()
+		c.finishLocked()
+		c.mu.Unlock()
+		k.closing = append(k.closing, c)
+	}
+}
+
+// SessionClosed implements fsm.Sink. The connection ends once the entry is
+// applied: if it asked for this, its reply is still to come.
+func (k *sink) SessionClosed(id int64) {
+	k.s.tracker.Close(id)
+	if c := k.s.owner(id); c != nil {
+		k.closing = append(k.closing, c)
+	}
+}
+
+// Began implements fsm.Sink.
+func (k *sink) Began(server uint8, incarnation, nonce uint64, taken bool) {
+	if server != k.s.id {
+		return
+	}
+	stored, _, _ := k.s.replica.Machine().Stream(server)
+	if !k.s.forwarder.began(incarnation, nonce, taken, stored) {
+		k.s.fail(fmt.Errorf("another process has started as server %d: two servers have the same myid", server))
+	}
+}
+
+// Admitted implements fsm.Sink.
+func (k *sink) Admitted(server uint8, number uint64) { k.s.admitted(server, number) }
+
+// ClusterID implements fsm.Sink.
+func (k *sink) ClusterID(id [16]byte) { k.s.learnCluster(id) }
+
+// Entry implements replica.Sink.
+func (k *sink) Entry(m *fsm.Machine) {
+	for _, c := range k.closing {
+		c.mu.Lock()
+		c.finishLocked()
+		c.mu.Unlock()
+		k.s.markDirty(c)
+	}
+	k.closing = k.closing[:0]
+}
+
+// Restored implements replica.Sink: events and results are lost, so every
+// client connects again and catches up by setWatches.
+func (k *sink) Restored(m *fsm.Machine) {
+	incarnation, _, last := m.Stream(k.s.id)
+	k.s.forwarder.restored(incarnation, last)
+	k.s.learnCluster(m.ClusterID())
+	conns := k.s.connections()
+	go func() {
+		for _, c := range conns {
+			c.close()
+		}
+	}()
+}
+
+// Applied implements replica.Sink: what was queued goes to the sockets, off
+// the apply goroutine, and what gathered meanwhile to the leader.
+func (k *sink) Applied() {
+	k.s.forwarder.flush()
+	for i, c := range k.dirty {
+		c.dirty = false
+		go c.flush()
+		k.dirty[i] = nil
+	}
+	k.dirty = k.dirty[:0]
+}
+
+// markDirty notes that c has something to send when the entry is applied. It
+// runs in apply.
+func (s *Server) markDirty(c *conn) {
+	if !c.dirty {
+		c.dirty = true
+		s.sink.dirty = append(s.sink.dirty, c)
+	}
+}
