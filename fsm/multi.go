@@ -15,14 +15,14 @@ func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 	if code := m.present(x); code != protocol.OK {
 		return code
 	}
-	x.hasBody = true
 	m.tree.begin()
 	for i, op := range r.Ops {
 		if code := m.multiOp(x, op); code != protocol.OK {
 			m.tree.rollback()
 			clear(x.events)
 			x.events, x.owners = x.events[:0], x.owners[:0]
-			x.body = appendFailedMulti(x.body[:0], len(r.Ops), i, code)
+			x.body = x.body[:0]
+			x.reply(func(b []byte) []byte { return appendFailedMulti(b, len(r.Ops), i, code) })
 			return protocol.OK
 		}
 	}

@@ -17,7 +17,7 @@ type recorder struct {
 func (r *recorder) Batch(_ BatchID, _ int, v Verdict, code protocol.ErrCode) bool {
 	r.verdict = v
 	if v == RefusedBatch {
-		r.say("refused %v", code)
+		r.say("refused %s", code.String())
 	}
 	return true
 }
@@ -31,7 +31,7 @@ func (r *recorder) Result(i int, res *Result) {
 		kept.Body = append([]byte{}, res.Body...)
 	}
 	r.results = append(r.results, kept)
-	r.say("result %v", res.Err)
+	r.say("result %s", res.Err.String())
 }
 
 func (r *recorder) Event(e *Event) {
@@ -86,7 +86,9 @@ type rig struct {
 	ids     []protocol.ID
 	session int64
 	epoch   uint32
-	history [][]byte
+	history [][]byte // the entries so far, their terms, and what came of them
+	terms   []uint64
+	outcome []*recorder
 }
 
 func newRig(t reporter) *rig {
@@ -110,6 +112,8 @@ func (r *rig) entry(fill func(e *EntryBuilder)) *recorder {
 	fill(e)
 	rec := &recorder{}
 	r.history = append(r.history, e.Bytes())
+	r.terms = append(r.terms, r.term)
+	r.outcome = append(r.outcome, rec)
 	if err := r.m.Apply(uint64(len(r.history)), r.term, e.Bytes(), rec); err != nil {
 		r.t.Fatal(err)
 	}

@@ -393,7 +393,7 @@ func TestIndexShrinksAndFinds(t *testing.T) {
 	for _, sh := range tr.index.shards {
 		slots += len(sh.slots)
 	}
-	if slots > 1<<shardBits*minShardSlots {
+	if slots > 2<<shardBits*minShardSlots {
 		t.Errorf("%d index slots for %d nodes", slots, tr.count())
 	}
 }

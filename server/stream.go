@@ -12,7 +12,7 @@ import (
 
 // redial is how long a server waits before it asks again for a stream to a
 // leader that refused one or could not be reached.
-const redial = 20 * time.Millisecond
+const redial = 5 * time.Millisecond
 
 // stream is a 2888 stream to another server, which leads in its term.
 type stream struct {
@@ -76,19 +76,23 @@ func (s *Server) followLeader(leader uint8, term uint64) {
 	for {
 		typ, p, err := conn.Recv()
 		if err != nil {
+			s.forwarder.closed(st)
+			if peer.Lost(err) {
+				s.leaderLost(m)
+			}
 			return
 		}
 		switch typ {
 		case peer.MsgOpened:
-			m, err := peer.DecodeOpened(p)
+			opened, err := peer.DecodeOpened(p)
 			if err != nil {
 				return
 			}
-			s.log.Info("following", "leader", leader, "term", m.Term)
-			s.forwarder.open(st, m.Incarnation)
+			s.log.Info("following", "leader", leader, "term", opened.Term)
+			s.forwarder.open(st, opened.Incarnation)
 		case peer.MsgTouchAck:
-			if m, err := peer.DecodeTouchAck(p); err == nil {
-				s.touchAcked(m.Seq)
+			if ack, err := peer.DecodeTouchAck(p); err == nil {
+				s.touchAcked(ack.Seq)
 			}
 		case peer.MsgRefused:
 			return
@@ -120,6 +124,13 @@ func (s *Server) closeWhenDeposed(conn *peer.Conn, leader uint8, term uint64, go
 func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 	defer conn.Close()
 	typ, p, err := conn.Recv()
+	if err == nil && typ == peer.MsgFailover {
+		if asked, err := peer.DecodePosition(p); err == nil {
+			conn.Send(peer.MsgFailoverAnswer, s.position(asked.Lost).AppendTo(nil))
+			partWith(conn)
+		}
+		return
+	}
 	if err != nil || typ != peer.MsgOpen {
 		return
 	}
@@ -128,7 +139,7 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 	if err != nil || l == nil || l.term < open.Term {
 		leader, _ := s.replica.Leader()
 		conn.Send(peer.MsgRefused, peer.Refusal{Leader: leader, Reason: "does not lead"}.AppendTo(nil))
-		conn.Finish(time.Second)
+		partWith(conn)
 		return
 	}
 	s.learners.Add(1)
@@ -328,3 +339,9 @@ func (s *Server) holdOn() {
 
 var _ upstream = (*stream)(nil)
 var _ upstream = (*reign)(nil)
+
+// partWith ends a connection once what was sent last has arrived.
+func partWith(conn *peer.Conn) {
+	conn.Finish(time.Second)
+	<-conn.Done()
+}

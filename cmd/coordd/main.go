@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string) error {
 		Name:           "coordd",
 		Usage:          "a ZooKeeper server on Raft",
 		HideVersion:    true,
-		Commands:       []*cli.Command{startCommand(), statusCommand(), versionCommand(), checkConfigCommand()},
+		Commands:       []*cli.Command{startCommand(), statusCommand(), versionCommand(), checkConfigCommand(), benchCommand()},
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
 	return app.RunContext(ctx, args)

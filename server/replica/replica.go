@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -110,6 +111,7 @@ func Open(o Options) (*Replica, error) {
 		terms:   make(chan bool, 64),
 		machine: fsm.New(),
 	}
+	plant(r.machine)
 	r.transport = NewTransport(o.Wire, serverID(o.ID), o.MaxPool, o.Storage.Stable)
 	c := raft.DefaultConfig()
 	c.LocalID = serverID(o.ID)
@@ -289,6 +291,7 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
+	plant(m)
 	f.mu.Lock()
 	f.machine = m
 	if f.running {
@@ -324,3 +327,15 @@ func (s *snapshot) Release() {
 // Machine returns the state for use inside the Sink's methods, where View
 // would wait for the lock that the caller already holds.
 func (r *Replica) Machine() *fsm.Machine { return r.machine }
+
+// Standing returns where this server stands when a leader has died.
+func (r *Replica) Standing() Survivor {
+	me, _ := r.transport.Standing()
+	return me
+}
+
+// Failover elects a successor of the leader lost, whose process is dead; see
+// Transport.Failover.
+func (r *Replica) Failover(ctx context.Context, lost uint8, peers Peers) (stood bool) {
+	return r.transport.Failover(ctx, lost, peers)
+}

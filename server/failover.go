@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coordd/coordd/config"
+	"github.com/coordd/coordd/server/peer"
+	"github.com/coordd/coordd/server/replica"
+)
+
+const (
+	// lostPatience bounds how long a broken stream to the leader is looked
+	// into; after that Raft's timeouts decide.
+	lostPatience = time.Second
+	// failoverPatience bounds the agreement of the survivors.
+	failoverPatience = 2 * time.Second
+)
+
+// leaderLost looks into a stream to the leader that broke. A refused dial says
+// that the process is dead: the survivors then agree at once on who stands for
+// election. Anything else is left to Raft's timeouts.
+func (s *Server) leaderLost(leader config.Member) {
+	ctx, cancel := context.WithTimeout(context.Background(), lostPatience)
+	defer cancel()
+	for ctx.Err() == nil {
+		conn, _, err := peer.Dial(ctx, s.self, leader.QuorumAddr(), leader.ID, peer.PurposeProbe)
+		if conn != nil {
+			conn.Close()
+		}
+		switch {
+		case err == nil:
+			return // it lives: follow dials again
+		case errors.Is(err, syscall.ECONNREFUSED):
+			ctx, cancel := context.WithTimeout(context.Background(), failoverPatience)
+			defer cancel()
+			stood := s.replica.Failover(ctx, leader.ID, survivors{s})
+			s.log.Info("the leader's process is gone", "leader", leader.ID, "standing", stood)
+			return
+		case !peer.Lost(err):
+			return // a time-out, say: it may only be slow
+		}
+		time.Sleep(time.Millisecond) // a dying process accepts for a moment
+	}
+}
+
+// survivors asks the other voters where they stand.
+type survivors struct{ s *Server }
+
+var _ replica.Peers = survivors{}
+
+// Ask implements replica.Peers.
+func (p survivors) Ask(ctx context.Context, lost uint8) <-chan replica.Survivor {
+	answers := make(chan replica.Survivor, len(p.s.cfg.Members))
+	var asked sync.WaitGroup
+	for _, m := range p.s.cfg.Members {
+		if m.ID == p.s.id || m.ID == lost || m.Observer {
+			continue
+		}
+		asked.Go(func() {
+			a, err := p.s.ask(ctx, m, lost)
+			if err != nil {
+				p.s.log.Info("no answer about the leader's death", "peer", m.ID, "reason", err)
+				return
+			}
+			answers <- a
+		})
+	}
+	go func() {
+		asked.Wait()
+		close(answers)
+	}()
+	return answers
+}
+
+func (s *Server) ask(ctx context.Context, m config.Member, lost uint8) (replica.Survivor, error) {
+	conn, _, err := peer.Dial(ctx, s.self, m.QuorumAddr(), m.ID, peer.PurposeStream)
+	if err != nil {
+		return replica.Survivor{}, err
+	}
+	defer conn.Close()
+	go func() {
+		select {
+		case <-ctx.Done():
+			conn.Close()
+		case <-conn.Done():
+		}
+	}()
+	if err := conn.Send(peer.MsgFailover, s.position(lost).AppendTo(nil)); err != nil {
+		return replica.Survivor{}, err
+	}
+	typ, p, err := conn.Recv()
+	if err != nil {
+		return replica.Survivor{}, err
+	}
+	a, err := peer.DecodePosition(p)
+	if err != nil || typ != peer.MsgFailoverAnswer {
+		return replica.Survivor{}, errors.Join(err, peer.ErrMalformed)
+	}
+	return replica.Survivor{ID: m.ID, Leader: a.Leader, Voter: a.Voter, Term: a.Term, LastTerm: a.LastTerm, LastIndex: a.LastIndex}, nil
+}
+
+// position is where this server stands, for the others.
+func (s *Server) position(lost uint8) peer.Position {
+	me := s.replica.Standing()
+	return peer.Position{Lost: lost, Leader: me.Leader, Voter: me.Voter, Term: me.Term, LastTerm: me.LastTerm, LastIndex: me.LastIndex}
+}

@@ -1,0 +1,228 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coordd/coordd/internal/zkclient"
+	"github.com/coordd/coordd/internal/zkprocess"
+)
+
+// TestExactlyOnce kills the leader under clients of the followers, again and
+// again. They must not notice: each write is answered once, in order, on the
+// connection it was sent on, and has happened once.
+func TestExactlyOnce(t *testing.T) {
+	random := newRandom(t)
+	servers := zkprocess.Start(t, zkprocess.Coordd(t), 3)
+	var resent, duplicate int64
+	count := func(s *zkprocess.Server) {
+		for name, sum := range map[string]*int64{"zk_coordd_requests_resent": &resent, "zk_coordd_batches_duplicate": &duplicate} {
+			v, err := metric(s, name)
+			if err != nil {
+				t.Error(err)
+			}
+			*sum += v
+		}
+	}
+	for round := range *rounds {
+		// A server's counters end with it.
+		violations := failover(t, random, servers, round, count)
+		for _, v := range violations {
+			t.Errorf("round %d: %s", round, v)
+		}
+		if len(violations) > 0 {
+			t.FailNow()
+		}
+	}
+	for _, s := range servers {
+		count(s)
+	}
+	t.Logf("%d rounds: %d requests sent again, %d duplicate batches", *rounds, resent, duplicate)
+	// Without these the kills missed what they were to hit.
+	if want := int64(max(1, *rounds*10)); resent < want && *rounds >= 50 || resent == 0 {
+		t.Errorf("%d requests sent again, want %d", resent, want)
+	}
+	if duplicate == 0 && *rounds >= 50 {
+		t.Error("no batch had been applied before it was sent again")
+	}
+}
+
+// TestExactlyOnceNeedsItsTable tests the test: servers that apply every batch
+// they see, as COORDD_TEST_IGNORE_STREAM_TABLE makes them, must not pass it.
+func TestExactlyOnceNeedsItsTable(t *testing.T) {
+	t.Setenv("COORDD_TEST_IGNORE_STREAM_TABLE", "1")
+	random := newRandom(t)
+	servers := zkprocess.Start(t, zkprocess.Coordd(t), 3)
+	const bound = 30
+	for round := range bound {
+		for _, v := range failover(t, random, servers, round, func(*zkprocess.Server) {}) {
+			t.Logf("round %d: %s", round, v)
+			if strings.Contains(v, "applied twice") {
+				return
+			}
+		}
+	}
+	t.Errorf("no write was applied twice in %d rounds", bound)
+}
+
+// failover is one round: it kills the leader under load, after passing it to
+// dying, brings it back, and returns what was not as it must be.
+func failover(t *testing.T, random *rand.Rand, servers []*zkprocess.Server, round int, dying func(*zkprocess.Server)) []string {
+	t.Helper()
+	leader, followers := roles(t, servers)
+	parent := fmt.Sprintf("/round-%d", round)
+	reader := dial(t, followers[0], zkclient.Options{Timeout: longSession})
+	defer reader.HangUp()
+	if _, err := reader.Create(parent, nil, 0, nil); err != nil {
+		t.Fatalf("create %s: %v", parent, err)
+	}
+	if err := syncAll(followers, parent); err != nil {
+		t.Fatal(err)
+	}
+	var writers []*writer
+	for i := range 4 {
+		w := startWriter(t, fmt.Sprintf("w%d", i), parent, followers[i%len(followers)])
+		defer w.client.HangUp()
+		writers = append(writers, w)
+	}
+
+	dying(leader)
+	time.Sleep(time.Duration(random.IntN(400_000)) * time.Microsecond)
+	atKill := make([]int64, len(writers))
+	await(t, patience, "enough writes in flight", func() bool {
+		for i, w := range writers {
+			atKill[i] = w.sent.Load()
+			if atKill[i]-w.answered.Load() < inFlight && !isClosed(w.ended) {
+				return false
+			}
+		}
+		return true
+	})
+	leader.Kill()
+	killed := time.Now()
+	// On past the requests that the dead leader may have seen.
+	for i, w := range writers {
+		await(t, patience, w.name+" served by the next leader", func() bool {
+			return w.answered.Load() > atKill[i]+window || isClosed(w.ended)
+		})
+	}
+	took := time.Since(killed)
+	for _, w := range writers {
+		close(w.stop)
+	}
+	var violations []string
+	for _, w := range writers {
+		<-w.ended // within patience of the last request
+		violations = append(violations, w.violations...)
+	}
+	children, err := listed(reader, parent)
+	if err != nil {
+		violations = append(violations, fmt.Sprintf("list %s: %v", parent, err))
+	} else {
+		violations = append(violations, checkChildren(children, writers)...)
+	}
+	t.Logf("round %d: server %d killed, %d children, served again after %v", round, leader.ID, len(children), took.Round(time.Millisecond))
+	for _, w := range writers {
+		if err := w.client.Close(); err != nil {
+			violations = append(violations, fmt.Sprintf("%s: close: %v", w.name, err))
+		}
+	}
+	if err := reader.Close(); err != nil {
+		violations = append(violations, fmt.Sprintf("reader: close: %v", err))
+	}
+	if err := leader.Run(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, patience, fmt.Sprintf("server %d follows again", leader.ID), func() bool { return leader.Mode() == "follower" })
+	return violations
+}
+
+// syncAll makes each server have what was committed before.
+func syncAll(servers []*zkprocess.Server, path string) error {
+	for _, s := range servers {
+		c, err := zkclient.Dial(context.Background(), s.Addr(), zkclient.Options{})
+		if err != nil {
+			return fmt.Errorf("sync server %d: %w", s.ID, err)
+		}
+		err = c.Sync(path)
+		if closing := c.Close(); err == nil {
+			err = closing
+		}
+		if err != nil {
+			return fmt.Errorf("sync server %d: %w", s.ID, err)
+		}
+	}
+	return nil
+}
+
+// listed are the children of parent, after all that is committed now.
+func listed(c *zkclient.Client, parent string) ([]string, error) {
+	if err := c.Sync(parent); err != nil {
+		return nil, err
+	}
+	names, _, err := c.Children(parent, false)
+	return names, err
+}
+
+// checkChildren compares what the writers were told with what is there: each
+// answered create has one child, there is no other, and no number is missing.
+func checkChildren(children []string, writers []*writer) (violations []string) {
+	violation := func(format string, args ...any) {
+		if len(violations) < maxViolations {
+			violations = append(violations, fmt.Sprintf(format, args...))
+		}
+	}
+	answered := map[string]bool{}
+	for _, w := range writers {
+		for name := range w.created {
+			answered[name] = true
+		}
+	}
+	requests := map[string]bool{}
+	numbers := map[int64]bool{}
+	for _, name := range children {
+		cut := strings.LastIndexByte(name, '-') + 1
+		number, err := strconv.ParseInt(name[cut:], 10, 64)
+		if err != nil {
+			violation("child %s: %v", name, err)
+			continue
+		}
+		if requests[name[:cut]] {
+			violation("request %s applied twice, again as %s", name[:cut], name)
+		}
+		requests[name[:cut]] = true
+		if numbers[number] {
+			violation("sequence number %d given twice", number)
+		}
+		numbers[number] = true
+		if !answered[name] {
+			violation("child %s: its writer was not told of it", name)
+		}
+		delete(answered, name)
+	}
+	for name := range answered {
+		violation("child %s: answered, but not there", name)
+	}
+	for i := range int64(len(children)) {
+		if !numbers[i] {
+			violation("sequence number %d of %d missing", i, len(children))
+		}
+	}
+	return violations
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
