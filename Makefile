@@ -1,12 +1,25 @@
 # coordd. `make run` answers on 2181, `make test` runs the tests; both need Go alone.
 GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILT := $(shell date -u +'%m/%d/%Y %H:%M UTC')
+# Each fuzz target whose name matches FUZZ runs for FUZZTIME.
+FUZZTIME ?= 30s
+FUZZ ?= .
+FUZZPKGS := ./protocol ./config ./fsm ./server/peer
+# What ci fuzzes: all that reads bytes from outside, once each.
+CIFUZZ := ^(FuzzFrame|FuzzZooCfg|FuzzSnapshot|FuzzHandshake)$$
 
-.PHONY: help build run test race lint fuzz clients ci
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint fuzz generate clients chaos cluster cluster-stop ci
+
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
-build: ## bin/coordd
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/coordd ./cmd/coordd
+build: ## bin/coordd, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION) -X 'main.built=$(BUILT)'" -o bin/coordd ./cmd/coordd
+
+run: build ## one server on port 2181, data in ./coordd-data; ctrl-C ends it
+	exec bin/coordd start
 
 test: ## all tests that need Go alone
 	$(GO) test ./...
@@ -17,6 +30,34 @@ race: ## the same under the race detector
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on the files above'; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags clients,chaos ./test/...
 	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags clients,chaos ./test/...
 
-ci: test race lint ## everything CI runs
+fuzz: ## each fuzz target for FUZZTIME (30s); FUZZ=regexp chooses
+	@set -e; for pkg in $(FUZZPKGS); do \
+		list=$$($(GO) test -list '^Fuzz' $$pkg); \
+		for target in $$(echo "$$list" | grep '^Fuzz' | grep -E '$(FUZZ)'); do \
+			echo "== $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+generate: ## docs/configuration.md from the table of keys
+	$(GO) test -count=1 -run '^TestConfigurationPage$$' ./config -args -update
+
+clients: build ## zkCli, the Java client and kazoo against bin/coordd (Java, Maven, Python)
+	test/clients/install.sh >/dev/null
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -tags clients ./test/clients
+
+chaos: build ## servers killed and paused under load, histories checked
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -tags chaos ./test/chaos
+
+cluster: build ## three servers on 127.0.0.1, .2 and .3, files in ./cluster
+	deploy/cluster/cluster.sh start
+
+cluster-stop: ## stops them; their data stays
+	deploy/cluster/cluster.sh stop
+
+ci: test race lint clients chaos ## everything CI runs, with two minutes of fuzzing
+	$(MAKE) fuzz FUZZTIME=30s FUZZ='$(subst $$,$$$$,$(CIFUZZ))'

@@ -6,11 +6,10 @@ import (
 
 	"github.com/coordd/coordd/config"
 	"github.com/coordd/coordd/server/peer"
-	"github.com/coordd/coordd/server/replica"
 )
 
 // makeSelf is this server as its peers see it.
-func (s *Server) makeSelf(hadState bool) *peer.Self {
+func (s *Server) makeSelf() *peer.Self {
 	return &peer.Self{
 		Member: s.id,
 		Nonce:  s.forwarder.nonce,
@@ -25,73 +24,77 @@ func (s *Server) makeSelf(hadState bool) *peer.Self {
 	}
 }
 
-// peerState is what a handshake says of this server's data.
+// peerState is what a handshake says of this server's data. Joining without a
+// number is no answer: Raft is still to be opened.
 func (s *Server) peerState() peer.State {
-	st := peer.State{ListDigest: s.cfg.MembershipDigest()}
-	if s.replica == nil {
+	st := peer.State{ListDigest: s.cfg.MembershipDigest(), Data: peer.Joining}
+	select {
+	case <-s.opened:
+	default:
 		return st
 	}
 	st.Leader, st.Term = s.replica.Leader()
 	st.LastIndex, _ = s.replica.Indexes()
+	number := s.joining.number.Load()
 	switch {
+	case number != 0 && (s.joining.lost.Load() || st.LastIndex > 0):
+		st.JoinNumber = number
 	case st.LastIndex > 1:
 		st.Data = peer.HasData
 	case st.LastIndex == 1:
 		st.Data = peer.FirstEntryOnly
+	default:
+		st.Data = peer.Empty
 	}
 	return st
 }
 
-// firstStart decides about an empty server's first start: it asks the other
+// firstStart decides about an empty server's first start. It asks the other
 // voters until all have answered that they are empty too, or a majority has and
-// initLimit is over, or one of them has data, whose group then adds this one.
-func (s *Server) firstStart(members []replica.Member) {
-	if s.cfg.PeerType == config.Observer {
-		return // the voters' first entry names it
-	}
+// initLimit is over, and then reports true. It reports false when one of them
+// has data, whose group this server then joins. Answers are remembered, for
+// nothing can have been committed before by a server that was empty since.
+func (s *Server) firstStart() bool {
 	patience := time.Now().Add(max(s.cfg.InitTimeout(), 10*time.Second))
 	said := time.Now()
-	for {
-		fresh, voters := 0, 0
-		for _, m := range s.cfg.Members {
-			if m.Observer {
-				continue
-			}
+	fresh, voters := map[uint8]bool{s.id: true}, 0
+	for _, m := range s.cfg.Members {
+		if !m.Observer {
 			voters++
-			if m.ID == s.id {
-				fresh++
+		}
+	}
+	for {
+		for _, m := range s.cfg.Members {
+			if m.Observer || fresh[m.ID] {
 				continue
 			}
 			switch st, ok := s.probe(m); {
-			case !ok:
+			case !ok || st.Data == peer.Joining:
 			case st.Data == peer.HasData:
-				s.log.Info("joining servers that have data", "peer", m.ID)
-				return
+				s.log.Info("other servers have data: this one joins them, without a vote until they admit it", "peer", m.ID)
+				return false
 			case st.ListDigest != s.cfg.MembershipDigest():
 				s.log.Error("server.N lines differ from those of another server: make them the same", "peer", m.ID)
 			default:
-				fresh++
+				fresh[m.ID] = true
 			}
 		}
-		majority := time.Now().After(patience) && fresh > voters/2 && s.cfg.Raft.Bootstrap == config.BootstrapMajority
-		if fresh == voters || majority {
-			s.log.Info("first start: all servers asked are empty", "answered", fresh, "voters", voters)
-			if err := s.replica.Bootstrap(members); err != nil {
-				s.log.Info("first start", "result", err)
-			}
-			return
+		majority := time.Now().After(patience) && len(fresh) > voters/2 && s.cfg.Raft.Bootstrap == config.BootstrapMajority
+		if len(fresh) == voters || majority {
+			s.log.Info("first start: all servers asked are empty", "answered", len(fresh), "voters", voters)
+			return true
+		}
+		if last, _ := s.replica.Indexes(); last > 0 {
+			return false // a leader has found this server
 		}
 		if time.Since(said) > 5*time.Second {
-			s.log.Warn("first start waits for the other servers", "answered", fresh, "voters", voters)
+			s.log.Warn("first start waits for the other servers", "answered", len(fresh), "voters", voters)
 			said = time.Now()
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-s.stop:
-			return
-		}
-		if last, _ := s.replica.Indexes(); last > 0 {
-			return // a leader has found this server
+			return false
 		}
 	}
 }
@@ -102,9 +105,4 @@ func (s *Server) probe(m config.Member) (peer.State, bool) {
 	defer cancel()
 	_, hello, err := peer.Dial(ctx, s.self, m.QuorumAddr(), m.ID, peer.PurposeProbe)
 	return hello.State, err == nil
-}
-
-// admitted notes that server has joined under number.
-func (s *Server) admitted(server uint8, number uint64) {
-	s.log.Info("server admitted", "peer", server, "number", number)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/coordd/coordd/fsm"
@@ -49,6 +50,7 @@ type conn struct {
 	timeoutMs atomic.Int32
 	epoch     uint32        // attachment epoch; guarded by mu
 	ready     chan struct{} // closed when the handshake is over
+	readyOnce func()        // closes ready; it may be called more than once
 
 	touched atomic.Bool  // already among the server's touched ones
 	acked   atomic.Int64 // when the leader last acknowledged life, Unix ns
@@ -97,13 +99,12 @@ var errGone = errors.New("connection closed")
 func (c *conn) serve() {
 	defer c.close()
 	c.nc.SetReadDeadline(time.Now().Add(c.s.cfg.SessionlessTimeout))
-	buf := readBuffers.Get().(*[readBuffer]byte)
-	defer func() { readBuffers.Put(buf) }()
+	read := reader(c.nc)
 	var partial []byte // a frame not complete yet
 	shook := false
 	for {
-		n, err := c.nc.Read(buf[:])
-		if n == 0 && err != nil {
+		buf, n := read()
+		if n == 0 {
 			return
 		}
 		data := buf[:n]
@@ -111,34 +112,70 @@ func (c *conn) serve() {
 			partial = append(partial, data...)
 			data = partial
 		}
-		for !shook {
+		if !shook {
 			if len(data) >= 4 && c.s.admin.IsWord([4]byte(data)) {
 				c.word(string(data[:4]))
 				return
 			}
 			frame, rest, err := c.s.cut(data)
-			if err != nil {
+			if err != nil || frame != nil && !c.handshake(frame) {
 				return
 			}
-			if frame == nil {
-				break
+			if frame != nil {
+				c.nc.SetReadDeadline(time.Time{})
+				shook, data = true, rest
 			}
-			if !c.handshake(frame) {
-				return
-			}
-			c.nc.SetReadDeadline(time.Time{})
-			shook, data = true, rest
 		}
 		if shook {
+			var err error
 			if data, err = c.requests(data); err != nil {
 				return
 			}
 		}
-		// data may lie in partial itself: append moves it to the front.
-		partial = append(partial[:0], data...)
-		if len(partial) == 0 {
+		if len(data) == 0 {
 			partial = nil
+		} else { // data may lie in partial itself: append moves it to the front
+			partial = append(partial[:0], data...)
 		}
+		readBuffers.Put(buf)
+	}
+}
+
+// reader returns a function that reads what a connection brings into a pooled
+// buffer, which is held only while there are bytes: ten thousand idle clients
+// hold none. It returns 0 at the end of the connection.
+func reader(nc net.Conn) func() (*[readBuffer]byte, int) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return func() (*[readBuffer]byte, int) {
+			buf := readBuffers.Get().(*[readBuffer]byte)
+			n, _ := nc.Read(buf[:])
+			return buf, n
+		}
+	}
+	return func() (buf *[readBuffer]byte, n int) {
+		raw, err := sc.SyscallConn()
+		if err != nil {
+			return nil, 0
+		}
+		err = raw.Read(func(fd uintptr) bool {
+			buf = readBuffers.Get().(*[readBuffer]byte)
+			for {
+				n, err = syscall.Read(int(fd), buf[:])
+				if err != syscall.EINTR {
+					break
+				}
+			}
+			if err == syscall.EAGAIN {
+				readBuffers.Put(buf)
+				return false
+			}
+			return true
+		})
+		if err != nil || n < 0 {
+			return nil, 0
+		}
+		return buf, n
 	}
 }
 
@@ -201,7 +238,8 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 // fullLocked reports whether requests have to wait until the client reads or
 // writes are answered.
 func (c *conn) fullLocked() bool {
-	return len(c.out) > softQueue || len(c.queue) >= maxPending || c.queued > maxPendingBytes
+	return len(c.out) > softQueue || len(c.queue) >= maxPending || c.queued > maxPendingBytes ||
+		len(c.queue) > 0 && c.s.metrics.OutstandingRequests.Load() > int64(c.s.cfg.GlobalOutstandingLimit)
 }
 
 // awaitRoom waits until the connection is no longer full.
@@ -306,8 +344,12 @@ func giveBuffer(b []byte) {
 	}
 }
 
-// finishLocked lets the connection end once what is queued is written.
+// finishLocked lets the connection end once what is queued is written, for
+// which a client has as long as its session may be silent.
 func (c *conn) finishLocked() {
+	if !c.closing {
+		c.nc.SetWriteDeadline(time.Now().Add(time.Duration(c.timeoutMs.Load()) * time.Millisecond))
+	}
 	c.closing = true
 	c.queue = nil
 	c.room.Broadcast()

@@ -241,10 +241,10 @@ func (f *forwarder) gap(id fsm.BatchID) {
 
 // restored drops what the restored state holds already: its results are lost,
 // and so are the connections that waited for them.
-func (f *forwarder) restored(incarnation, lastSeq uint64) {
+func (f *forwarder) restored(incarnation, nonce, lastSeq uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if incarnation != f.incarnation {
+	if incarnation != f.incarnation || nonce != f.nonce {
 		return
 	}
 	f.begun = true

@@ -18,6 +18,9 @@ func (c *conn) handshake(frame []byte) bool {
 	if d.Err() != nil || !c.s.awaitServing(c) {
 		return false
 	}
+	if !c.s.cfg.LeaderServes && !c.s.cfg.Standalone && c.s.currentReign() != nil {
+		return false
+	}
 	ahead := false
 	c.s.replica.View(func(m *fsm.Machine) { ahead = req.LastZxidSeen > m.Zxid() })
 	if ahead {
@@ -110,15 +113,6 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 	patchLength(c.out, start)
 	c.s.markDirty(c)
 	c.readyOnce()
-}
-
-// readyOnce lets the reader go on.
-func (c *conn) readyOnce() {
-	select {
-	case <-c.ready:
-	default:
-		close(c.ready)
-	}
 }
 
 // awaitServing waits until this server may take clients. It reports false

@@ -216,6 +216,9 @@ func (s *Server) beginReign() *reign {
 	s.setReign(l)
 	s.forwarder.open(l, stored)
 	go s.reap(l)
+	if !s.cfg.Standalone {
+		go s.readmit(l)
+	}
 	return l
 }
 

@@ -42,6 +42,8 @@ type Server struct {
 	watches *watch.Manager
 	tracker *session.Tracker
 	replica *replica.Replica
+	opened  chan struct{} // closed once replica is set
+	joining joining
 	self    *peer.Self
 	sink    *sink
 	started time.Time
@@ -79,8 +81,8 @@ type Build struct {
 
 // Start opens the stores and ports of cfg and runs until Shutdown. Nothing is
 // left open when it fails.
-func Start(cfg *config.Config, logger hclog.Logger, build Build) (s *Server, err error) {
-	s = &Server{
+func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err error) {
+	s := &Server{
 		id:        cfg.MyID,
 		cfg:       cfg,
 		log:       logger,
@@ -88,6 +90,7 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (s *Server, err
 		auth:      auth.New(cfg.SuperDigest, cfg.DigestAuthEnabled),
 		watches:   watch.New(),
 		started:   time.Now(),
+		opened:    make(chan struct{}),
 		stop:      make(chan struct{}),
 		failed:    make(chan error, 1),
 		conns:     map[*conn]struct{}{},
@@ -124,6 +127,9 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (s *Server, err
 			return nil, err
 		}
 	}
+	if cfg.Metrics.Enabled {
+		s.startMetrics()
+	}
 	go s.lead()
 	if !cfg.Standalone {
 		go s.follow()
@@ -136,6 +142,10 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (s *Server, err
 // startReplica opens the stores, the ports between servers and Raft.
 func (s *Server) startReplica() error {
 	cfg := s.cfg
+	present, err := replica.StoresPresent(cfg.DataLogDir)
+	if err != nil {
+		return fmt.Errorf("look for the log: %w", err)
+	}
 	storage, err := replica.OpenStorage(string(cfg.Raft.LogStore), cfg.DataDir, cfg.DataLogDir, cfg.SnapRetainCount, replica.LogOptions{
 		Logger: s.log.Named("log"),
 		OnStore: func(d time.Duration, entries int, err error) {
@@ -156,8 +166,15 @@ func (s *Server) startReplica() error {
 	wire, pool := replica.NewLocalWire()
 	members := []replica.Member{{ID: s.id, Addr: "standalone", Voter: true}}
 	if !cfg.Standalone {
-		s.self = s.makeSelf(has)
+		s.self = s.makeSelf()
 		me, _ := cfg.Member(s.id)
+		if cfg.PeerType != config.Observer {
+			if err := s.startJoining(storage, present); err != nil {
+				storage.Logs.Close()
+				storage.Stable.Close()
+				return err
+			}
+		}
 		if wire, pool, err = s.openPeerPorts(me); err != nil {
 			storage.Logs.Close()
 			storage.Stable.Close()
@@ -179,13 +196,14 @@ func (s *Server) startReplica() error {
 	if err != nil {
 		return err
 	}
-	if has {
-		return nil
-	}
-	if cfg.Standalone {
+	close(s.opened)
+	if cfg.Standalone && !has {
 		return s.replica.Bootstrap(members)
 	}
-	go s.firstStart(members)
+	if s.joining.number.Load() != 0 {
+		s.replica.SetJoining(true)
+		go s.join(members)
+	}
 	return nil
 }
 
@@ -240,6 +258,20 @@ func (s *Server) startAdmin() error {
 	return nil
 }
 
+// startMetrics opens the port for Prometheus.
+func (s *Server) startMetrics() {
+	ln, err := net.Listen("tcp", net.JoinHostPort(s.cfg.Metrics.Host, strconv.Itoa(s.cfg.Metrics.Port)))
+	if err != nil {
+		s.log.Warn("metrics are not served: set metricsProvider.httpPort", "error", err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", s.metrics.Handler())
+	h := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s.listeners = append(s.listeners, h)
+	go h.Serve(ln)
+}
+
 // accept takes client connections until the listener closes.
 func (s *Server) accept() {
 	for {
@@ -264,7 +296,11 @@ func (s *Server) accept() {
 func (s *Server) welcome(nc net.Conn) *conn {
 	ip := netip.MustParseAddrPort(nc.RemoteAddr().String()).Addr().Unmap()
 	c := &conn{s: s, nc: nc, ip: ip, ids: auth.FromAddr(ip), ready: make(chan struct{})}
+	c.readyOnce = sync.OnceFunc(func() { close(c.ready) })
 	c.room = sync.NewCond(&c.mu)
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		tcp.SetKeepAlive(s.cfg.ClientTCPKeepAlive)
+	}
 	c.stats.lastCxid = -1
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -106,8 +106,8 @@ func (k *sink) Entry(m *fsm.Machine) {
 // Restored implements replica.Sink: events and results are lost, so every
 // client connects again and catches up by setWatches.
 func (k *sink) Restored(m *fsm.Machine) {
-	incarnation, _, last := m.Stream(k.s.id)
-	k.s.forwarder.restored(incarnation, last)
+	incarnation, nonce, last := m.Stream(k.s.id)
+	k.s.forwarder.restored(incarnation, nonce, last)
 	k.s.learnCluster(m.ClusterID())
 	conns := k.s.connections()
 	go func() {

@@ -248,6 +248,7 @@ func (s *Server) reportLife() {
 		}
 	}
 	s.reports = keep
+	waiting := len(keep) > 0
 	s.touchMu.Unlock()
 
 	ids := make([]int64, 0, len(live))
@@ -259,7 +260,7 @@ func (s *Server) reportLife() {
 			open = append(open, c)
 		}
 	}
-	if len(ids) == 0 && s.forwarder.connected() && len(s.reports) > 0 {
+	if len(ids) == 0 && s.forwarder.connected() && waiting {
 		return
 	}
 	r := &report{at: time.Now(), sessions: open}

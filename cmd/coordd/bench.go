@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -60,7 +63,11 @@ func benchCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			report, err := b.run(c.Context)
+			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			// The first signal ends the loads and cleans up, the second one kills.
+			context.AfterFunc(ctx, stop)
+			report, err := b.run(ctx)
 			if err != nil {
 				return err
 			}
@@ -100,6 +107,11 @@ func newBench(c *cli.Context) (*bench, error) {
 	for _, op := range b.ops {
 		if _, ok := benchOps[op]; !ok {
 			return nil, fmt.Errorf("--ops: %q is none of set, create, get, mixed", op)
+		}
+	}
+	for i, server := range b.servers {
+		if slices.Contains(b.servers[:i], server) {
+			return nil, fmt.Errorf("--servers: %s is there twice", server)
 		}
 	}
 	size := c.Int("size")

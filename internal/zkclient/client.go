@@ -356,6 +356,9 @@ func (c *Client) receive(frame []byte) error {
 	if call.slot {
 		<-c.slots
 	}
+	if call.op == protocol.OpCloseSession {
+		return ErrClosed // the server hangs up now, which is no fault
+	}
 	return nil
 }
 
