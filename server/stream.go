@@ -123,6 +123,13 @@ func (s *Server) closeWhenDeposed(conn *peer.Conn, leader uint8, term uint64, go
 // acceptStream serves another server's stream while this one leads.
 func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 	defer conn.Close()
+	select {
+	case <-s.opened:
+	case <-conn.Done():
+		return
+	case <-s.stop:
+		return
+	}
 	typ, p, err := conn.Recv()
 	if err == nil && typ == peer.MsgFailover {
 		if asked, err := peer.DecodePosition(p); err == nil {

@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -178,6 +179,21 @@ func (s *Server) Kill() {
 	}
 	_ = s.cmd.Process.Kill() // an error means it is gone
 	<-s.exited
+}
+
+// Suspend stops the process as SIGSTOP does, until the returned function is
+// called.
+func (s *Server) Suspend() (resume func() error, err error) {
+	process := s.cmd.Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		return nil, fmt.Errorf("suspend server %d: %w", s.ID, err)
+	}
+	return func() error {
+		if err := process.Signal(syscall.SIGCONT); err != nil {
+			return fmt.Errorf("resume server %d: %w", s.ID, err)
+		}
+		return nil
+	}, nil
 }
 
 // Addr is where clients connect, host:port.

@@ -15,12 +15,9 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -94,40 +91,15 @@ func killAll(servers []*zkprocess.Server) {
 // suspend stops a server's process until the returned function is called.
 func suspend(t *testing.T, s *zkprocess.Server) (resume func()) {
 	t.Helper()
-	pid := processID(t, s)
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatalf("suspend server %d: %v", s.ID, err)
-	}
-	return func() {
-		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-			t.Fatalf("resume server %d: %v", s.ID, err)
-		}
-	}
-}
-
-// processID finds the process that was started with the server's configuration,
-// whose path no other process has.
-func processID(t *testing.T, s *zkprocess.Server) int {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	cont, err := s.Suspend()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
-		line, err := os.ReadFile(file)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		if strings.HasSuffix(string(line), "\x00start\x00--config\x00"+s.Config+"\x00") {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pid
+	return func() {
+		if err := cont(); err != nil {
+			t.Fatal(err)
 		}
 	}
-	t.Fatalf("server %d has no process", s.ID)
-	return 0
 }
 
 // dial opens a session; the caller ends it.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,11 +54,14 @@ func TestExactlyOnce(t *testing.T) {
 }
 
 // TestExactlyOnceNeedsItsTable tests the test: servers that apply every batch
-// they see, as COORDD_TEST_IGNORE_STREAM_TABLE makes them, must not pass it.
+// they see, as the build tag plant makes them, must not pass it.
 func TestExactlyOnceNeedsItsTable(t *testing.T) {
-	t.Setenv("COORDD_TEST_IGNORE_STREAM_TABLE", "1")
+	planted := filepath.Join(t.TempDir(), "coordd")
+	if out, err := exec.Command("go", "build", "-tags", "plant", "-o", planted, "github.com/coordd/coordd/cmd/coordd").CombinedOutput(); err != nil {
+		t.Fatalf("build coordd without its table: %v\n%s", err, out)
+	}
 	random := newRandom(t)
-	servers := zkprocess.Start(t, zkprocess.Coordd(t), 3)
+	servers := zkprocess.Start(t, planted, 3)
 	const bound = 30
 	for round := range bound {
 		for _, v := range failover(t, random, servers, round, func(*zkprocess.Server) {}) {
