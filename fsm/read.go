@@ -105,6 +105,17 @@ func (m *Machine) NodeZxids(path string) (czxid, mzxid, pzxid int64, ok bool) {
 	return n.czxid, n.mzxid, n.pzxid, true
 }
 
+// NodeSize is how many bytes of data and how many children the node at path
+// has.
+func (m *Machine) NodeSize(path string) (data, children int, ok bool) {
+	id := m.tree.lookup(path)
+	if id == 0 {
+		return 0, 0, false
+	}
+	n := m.tree.at(id)
+	return len(n.data()), int(n.children), true
+}
+
 // NodeACL is the list of the node at path. It must not be changed.
 func (m *Machine) NodeACL(path string) ([]protocol.ACL, bool) {
 	id := m.tree.lookup(path)

@@ -53,14 +53,16 @@ type conn struct {
 	readyOnce func()        // closes ready; it may be called more than once
 
 	touched atomic.Bool  // already among the server's touched ones
-	acked   atomic.Int64 // when the leader last acknowledged life, Unix ns
+	acked   atomic.Int64 // when the leader last acknowledged life, by Server.running
 	dead    atomic.Bool  // closed
 
 	mu       sync.Mutex
 	room     *sync.Cond // signalled when queue or out shrink, and on close
 	ids      auth.Identities
-	queue    []*pending // not answered yet, in order; the first is a write under way. Guarded by mu.
+	queue    []*pending // not answered yet, in order. Guarded by mu.
 	queued   int        // bytes of queue; guarded by mu
+	writes   int        // of queue; guarded by mu
+	expected int        // bytes of the replies to reads of queue, a guess; guarded by mu
 	out      []byte     // not written yet; guarded by mu
 	writing  bool       // somebody writes out to the socket; guarded by mu
 	dirty    bool       // on the server's list for the end of this entry; only in apply
@@ -78,6 +80,7 @@ type pending struct {
 	ids   auth.Identities // whose it is: those at the time it came
 	write bool
 	size  int
+	reply int // bytes of what a read will answer, a guess
 	since time.Time
 }
 
@@ -210,11 +213,12 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 		c.s.replica.View(func(m *fsm.Machine) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			for served < runLength && err == nil && !c.fullLocked() {
-				var frame []byte
-				if frame, data, err = c.s.cut(data); frame == nil {
+			for served < runLength && err == nil {
+				frame, rest, bad := c.s.cut(data)
+				if err = bad; frame == nil || c.fullLocked(frame) {
 					return
 				}
+				data = rest
 				served++
 				err = c.requestLocked(m, frame)
 			}
@@ -225,28 +229,34 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 			return nil, err
 		}
 		if served == 0 {
-			if frame, _, err := c.s.cut(data); err != nil || frame == nil {
+			frame, _, err := c.s.cut(data)
+			if err != nil || frame == nil {
 				return data, err
 			}
-			if err := c.awaitRoom(); err != nil {
+			if err := c.awaitRoom(frame); err != nil {
 				return nil, err
 			}
 		}
 	}
 }
 
-// fullLocked reports whether requests have to wait until the client reads or
-// writes are answered.
-func (c *conn) fullLocked() bool {
+// fullLocked reports whether the request in frame has to wait until the client
+// reads or writes are answered.
+func (c *conn) fullLocked(frame []byte) bool {
+	return c.heldLocked() || c.expected > softQueue && travels(frame)
+}
+
+// heldLocked reports whether every request has to wait.
+func (c *conn) heldLocked() bool {
 	return len(c.out) > softQueue || len(c.queue) >= maxPending || c.queued > maxPendingBytes ||
 		len(c.queue) > 0 && c.s.metrics.OutstandingRequests.Load() > int64(c.s.cfg.GlobalOutstandingLimit)
 }
 
-// awaitRoom waits until the connection is no longer full.
-func (c *conn) awaitRoom() error {
+// awaitRoom waits until the connection is no longer full for frame.
+func (c *conn) awaitRoom(frame []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.fullLocked() && !c.dead.Load() && !c.closing {
+	for c.fullLocked(frame) && !c.dead.Load() && !c.closing {
 		c.room.Wait()
 	}
 	if c.dead.Load() || c.closing {
@@ -297,7 +307,9 @@ func (c *conn) overflowLocked() bool {
 	return false
 }
 
-// flush writes what is queued, unless somebody is writing already.
+// flush writes what is queued, unless somebody is writing already, and runs
+// the reads that waited for room. It must not be called under the replica's
+// lock.
 func (c *conn) flush() {
 	c.mu.Lock()
 	if c.writing || len(c.out) == 0 && !c.closing {
@@ -308,11 +320,19 @@ func (c *conn) flush() {
 	for len(c.out) > 0 && !c.dead.Load() {
 		p := c.out
 		c.out = takeBuffer()
+		reads := len(c.queue) > 0 && !c.queue[0].write
 		c.mu.Unlock()
 		_, err := c.nc.Write(p)
 		giveBuffer(p)
 		if err != nil {
 			c.close()
+		}
+		if reads {
+			c.s.replica.View(func(m *fsm.Machine) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.readsLocked(m)
+			})
 		}
 		c.mu.Lock()
 		c.room.Broadcast()
@@ -351,7 +371,7 @@ func (c *conn) finishLocked() {
 		c.nc.SetWriteDeadline(time.Now().Add(time.Duration(c.timeoutMs.Load()) * time.Millisecond))
 	}
 	c.closing = true
-	c.queue = nil
+	c.dropLocked()
 	c.room.Broadcast()
 }
 
@@ -365,7 +385,7 @@ func (c *conn) close() {
 	c.mu.Lock()
 	h := c.watching
 	c.watching = nil
-	c.queue = nil
+	c.dropLocked()
 	c.room.Broadcast()
 	c.mu.Unlock()
 	if h != nil {

@@ -70,6 +70,7 @@ type forwarder struct {
 func (f *forwarder) submit(w *write) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.metrics.OutstandingRequests.Add(1)
 	f.gathering = append(f.gathering, w)
 	f.gathered += len(w.request.Body) + 64
 	f.flushLocked()
@@ -216,9 +217,15 @@ func (f *forwarder) applied(id fsm.BatchID) []*write {
 	if id.Incarnation != f.incarnation || len(f.underWay) == 0 || f.underWay[0].seq != id.Seq {
 		return nil
 	}
+	return f.landedLocked()
+}
+
+// landedLocked takes the first batch out of those under way.
+func (f *forwarder) landedLocked() []*write {
 	b := f.underWay[0]
 	f.underWay[0] = nil
 	f.underWay = f.underWay[1:]
+	f.metrics.OutstandingRequests.Add(-int64(len(b.writes)))
 	return b.writes
 }
 
@@ -249,7 +256,7 @@ func (f *forwarder) restored(incarnation, nonce, lastSeq uint64) {
 	}
 	f.begun = true
 	for len(f.underWay) > 0 && f.underWay[0].seq <= lastSeq {
-		f.underWay = f.underWay[1:]
+		f.landedLocked()
 	}
 	f.next = max(f.next, lastSeq+1)
 }

@@ -97,7 +97,7 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 		resp.TimeoutMs = c.timeoutMs.Load()
 		now := time.Now()
 		c.epoch = epoch
-		c.acked.Store(now.UnixNano())
+		c.acked.Store(int64(c.s.running()))
 		c.stats.established = now
 		c.sessionID.Store(id)
 		c.watching = c.s.watches.Register(c, id)

@@ -166,25 +166,29 @@ func (s *Server) lead() {
 			current = nil
 		}
 	}
-	for {
+	for leads := false; ; {
 		var ended chan struct{}
-		if current != nil {
+		var again <-chan time.Time
+		switch {
+		case current != nil:
 			ended = current.done
+		case leads:
+			// Apply failed while Raft still calls us leader: a transfer was
+			// given up, or the term is about to end.
+			again = time.After(10 * time.Millisecond)
 		}
 		select {
-		case leads := <-s.replica.Terms():
+		case leads = <-s.replica.Terms():
 			stop()
 			if leads {
 				current = s.beginReign()
 			}
-		case <-ended:
-			// Apply failed while Raft still calls us leader: a transfer was
-			// given up, or the term is about to end. Begin again if it is ours.
-			stop()
+		case <-again:
 			if s.replica.Leads() {
-				time.Sleep(10 * time.Millisecond)
 				current = s.beginReign()
 			}
+		case <-ended:
+			stop()
 		case <-s.stop:
 			stop()
 			return

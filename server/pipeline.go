@@ -39,9 +39,37 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte) error {
 		c.runLocked(m, h.Xid, h.Op, body, c.ids)
 		return nil
 	}
-	c.queue = append(c.queue, &pending{xid: h.Xid, op: h.Op, body: append([]byte{}, body...), ids: c.ids, size: len(body) + 64, since: time.Now()})
-	c.queued += len(body) + 64
+	c.pushLocked(&pending{
+		xid: h.Xid, op: h.Op, body: append([]byte{}, body...), ids: c.ids,
+		size: len(body) + 64, reply: guessReply(m, h.Op, body), since: time.Now(),
+	})
 	return nil
+}
+
+// travels reports whether the request in frame goes through the log.
+func travels(frame []byte) bool {
+	if len(frame) < protocol.RequestHeaderSize {
+		return false
+	}
+	op := protocol.Lookup(protocol.OpCode(int32(binary.BigEndian.Uint32(frame[4:]))))
+	return op != nil && (op.Class == protocol.Write || op.Class == protocol.Order)
+}
+
+// guessReply is how many bytes the answer to a read may take, as far as one
+// look at the node tells.
+func guessReply(m *fsm.Machine, op protocol.OpCode, body []byte) int {
+	const name = 48 // bytes of a child's name, by the way
+	if op == protocol.OpMultiRead {
+		return 64 + 16*len(body)
+	}
+	var req protocol.PathRequest
+	d := protocol.NewDecoder(body)
+	req.Decode(&d)
+	n, children, ok := m.NodeSize(req.Path)
+	if d.Err() != nil || !ok {
+		return 64
+	}
+	return 64 + n + name*children
 }
 
 // loggedRequest makes a write's request for the log. It reports false for a
@@ -67,16 +95,13 @@ func loggedRequest(op protocol.OpCode, body []byte) (fsm.Request, bool) {
 // submitLocked hands a write to the forwarder and reserves its reply's place.
 func (c *conn) submitLocked(h protocol.RequestHeader, r fsm.Request, size int) {
 	p := &pending{xid: h.Xid, op: h.Op, write: true, size: size + 64, since: time.Now()}
-	c.queue = append(c.queue, p)
-	c.queued += p.size
+	c.pushLocked(p)
 	r.Session, r.Epoch = c.sessionID.Load(), c.epoch
-	c.s.metrics.OutstandingRequests.Add(1)
 	c.s.forwarder.submit(&write{request: r, ids: c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) }})
 }
 
 // applied runs in apply: it answers the write p, then runs what waited for it.
 func (c *conn) applied(p *pending, r *fsm.Result) {
-	c.s.metrics.OutstandingRequests.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 || c.queue[0] != p {
@@ -92,22 +117,49 @@ func (c *conn) applied(p *pending, r *fsm.Result) {
 			c.finishLocked()
 		}
 	}
-	m := c.s.replica.Machine()
-	for len(c.queue) > 0 && !c.queue[0].write {
+	c.readsLocked(c.s.replica.Machine())
+	c.s.markDirty(c)
+}
+
+// readsLocked runs the reads at the head of the queue. With a write of this
+// session behind them all must run before that is applied, and fullLocked has
+// seen to it that their answers are not too large. Otherwise those run for which
+// there is room, and flush comes back for the rest. The caller holds the
+// replica's lock, for reading or in apply.
+func (c *conn) readsLocked(m *fsm.Machine) {
+	for len(c.queue) > 0 && !c.queue[0].write && (c.writes > 0 || len(c.out) <= softQueue) {
 		q := c.queue[0]
 		c.popLocked()
 		c.runLocked(m, q.xid, q.op, q.body, q.ids)
 	}
-	c.s.markDirty(c)
+}
+
+func (c *conn) pushLocked(p *pending) {
+	c.queue = append(c.queue, p)
+	c.queued += p.size
+	c.expected += p.reply
+	if p.write {
+		c.writes++
+	}
 }
 
 func (c *conn) popLocked() {
-	c.queued -= c.queue[0].size
+	p := c.queue[0]
+	c.queued -= p.size
+	c.expected -= p.reply
+	if p.write {
+		c.writes--
+	}
 	c.queue[0] = nil
 	if c.queue = c.queue[1:]; len(c.queue) == 0 {
 		c.queue = nil
 	}
 	c.room.Signal()
+}
+
+// dropLocked forgets what waits.
+func (c *conn) dropLocked() {
+	c.queue, c.queued, c.expected, c.writes = nil, 0, 0, 0
 }
 
 // replyLocked queues a reply; body appends what follows the header, and may be
@@ -135,7 +187,8 @@ func (c *conn) sentLocked(xid int32, op protocol.OpCode, zxid int64, since time.
 	if since.IsZero() {
 		return
 	}
-	ms := time.Since(since).Milliseconds()
+	st.lastResponse = time.Now()
+	ms := st.lastResponse.Sub(since).Milliseconds()
 	st.last, st.max, st.sum = ms, max(st.max, ms), st.sum+ms
 	if st.count == 0 || ms < st.min {
 		st.min = ms

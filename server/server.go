@@ -50,7 +50,8 @@ type Server struct {
 
 	forwarder *forwarder
 	allocator atomic.Pointer[session.Allocator]
-	contact   atomic.Int64 // when a leader last acknowledged us, Unix ns
+	ran       atomic.Int64 // ns, see running
+	contact   atomic.Int64 // when a leader last acknowledged us, by running; 0 = never
 	learners  atomic.Int64
 
 	client    net.Listener
@@ -62,6 +63,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	reign     *reign // guarded by mu
+	nextReign chan struct{} // closed when reign changes; guarded by mu
 	reignedAt time.Time
 	conns     map[*conn]struct{}
 	perIP     map[netip.Addr]int
@@ -91,6 +93,7 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 		watches:   watch.New(),
 		started:   time.Now(),
 		opened:    make(chan struct{}),
+		nextReign: make(chan struct{}),
 		stop:      make(chan struct{}),
 		failed:    make(chan error, 1),
 		conns:     map[*conn]struct{}{},
@@ -364,7 +367,11 @@ func (s *Server) setReign(l *reign) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reign, s.reignedAt = l, time.Now()
-	s.contact.Store(time.Now().UnixNano())
+	close(s.nextReign)
+	s.nextReign = make(chan struct{})
+	if l != nil {
+		s.contact.Store(int64(max(s.running(), 1)))
+	}
 }
 
 func (s *Server) currentReign() *reign {

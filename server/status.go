@@ -87,7 +87,7 @@ func (s *Server) Connections() []admin.Connection {
 		c.mu.Lock()
 		st := c.stats
 		a := admin.Connection{
-			Remote: c.nc.RemoteAddr().String(), Reading: !c.fullLocked(), Writing: c.writing,
+			Remote: c.nc.RemoteAddr().String(), Reading: !c.heldLocked(), Writing: c.writing,
 			Outstanding: len(c.queue), Received: st.received, Sent: st.sent,
 		}
 		c.mu.Unlock()

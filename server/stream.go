@@ -142,8 +142,11 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 		return
 	}
 	open, err := peer.DecodeOpen(p)
-	l := s.currentReign()
-	if err != nil || l == nil || l.term < open.Term {
+	var l *reign
+	if err == nil {
+		l = s.awaitReign(open.Term, conn.Done())
+	}
+	if l == nil {
 		leader, _ := s.replica.Leader()
 		conn.Send(peer.MsgRefused, peer.Refusal{Leader: leader, Reason: "does not lead"}.AppendTo(nil))
 		partWith(conn)
@@ -171,6 +174,28 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 		if err := s.serveStream(l, conn, hello.Member, typ, p); err != nil {
 			s.log.Warn("stream closed", "peer", hello.Member, "reason", err)
 			return
+		}
+	}
+}
+
+// awaitReign returns this server's reign in term or a later one, and waits for
+// it while Raft has this server lead; nil without one.
+func (s *Server) awaitReign(term uint64, done <-chan struct{}) *reign {
+	for {
+		s.mu.Lock()
+		l, next := s.reign, s.nextReign
+		s.mu.Unlock()
+		if l != nil && l.term >= term {
+			return l
+		}
+		if !s.replica.Leads() {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-time.After(10 * redial): // in case it leads no more
+		case <-done:
+			return nil
 		}
 	}
 }
@@ -210,139 +235,6 @@ func (s *Server) startTracker() {
 		})
 		s.tracker.Start(all)
 	})
-}
-
-// report is a list of live sessions sent to the leader.
-type report struct {
-	seq      uint64
-	at       time.Time
-	sessions []*conn
-}
-
-// keepAlive reports which sessions showed life, and again until the leader
-// has acknowledged it; and it closes connections that have been without a
-// leader for too long.
-func (s *Server) keepAlive() {
-	interval := min(s.cfg.TickTime/4, s.cfg.MinSessionTimeout/8)
-	tick := time.NewTicker(max(interval, 5*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			s.reportLife()
-			s.holdOn()
-		case <-s.stop:
-			return
-		}
-	}
-}
-
-func (s *Server) reportLife() {
-	s.touchMu.Lock()
-	live := s.touched
-	s.touched = nil
-	// Without a leader's word for a while a report is repeated.
-	for _, r := range s.reports {
-		if time.Since(r.at) > time.Second || !s.forwarder.connected() {
-			live = append(live, r.sessions...)
-			r.sessions = nil
-		}
-	}
-	keep := s.reports[:0]
-	for _, r := range s.reports {
-		if r.sessions != nil {
-			keep = append(keep, r)
-		}
-	}
-	s.reports = keep
-	waiting := len(keep) > 0
-	s.touchMu.Unlock()
-
-	ids := make([]int64, 0, len(live))
-	open := live[:0]
-	for _, c := range live {
-		c.touched.Store(false)
-		if !c.dead.Load() {
-			ids = append(ids, c.sessionID.Load())
-			open = append(open, c)
-		}
-	}
-	if len(ids) == 0 && s.forwarder.connected() && waiting {
-		return
-	}
-	r := &report{at: time.Now(), sessions: open}
-	s.touchMu.Lock()
-	defer s.touchMu.Unlock()
-	if r.seq = s.forwarder.touch(ids); r.seq == 0 {
-		s.touched = append(s.touched, open...)
-		for _, c := range open {
-			c.touched.Store(true)
-		}
-		return
-	}
-	if r.sessions == nil {
-		r.sessions = []*conn{}
-	}
-	s.reports = append(s.reports, r)
-}
-
-// touch notes that c's client is alive.
-func (s *Server) touch(c *conn) {
-	if c.touched.Swap(true) {
-		return
-	}
-	s.touchMu.Lock()
-	s.touched = append(s.touched, c)
-	s.touchMu.Unlock()
-}
-
-// touchAcked notes that the leader has taken a report.
-func (s *Server) touchAcked(seq uint64) {
-	s.touchMu.Lock()
-	defer s.touchMu.Unlock()
-	for i, r := range s.reports {
-		if r.seq == seq {
-			s.contact.Store(r.at.UnixNano())
-			for _, c := range r.sessions {
-				c.acked.Store(r.at.UnixNano())
-			}
-			s.reports = append(s.reports[:i], s.reports[i+1:]...)
-			return
-		}
-	}
-}
-
-// inContact reports whether a leader has answered lately.
-func (s *Server) inContact() bool {
-	return time.Since(time.Unix(0, s.contact.Load())) < s.holdTime()
-}
-
-// holdTime is how long clients are held without a leader.
-func (s *Server) holdTime() time.Duration {
-	if d := s.cfg.SyncTimeout(); d > 0 {
-		return d
-	}
-	return 5 * s.cfg.TickTime
-}
-
-// holdOn closes the connections of a server that has been without a leader for
-// syncLimit ticks, and those whose session may have expired meanwhile.
-func (s *Server) holdOn() {
-	if !s.forwarder.ready() {
-		return
-	}
-	lost := !s.inContact()
-	if !lost && s.forwarder.connected() {
-		return
-	}
-	for _, c := range s.connections() {
-		if c.sessionID.Load() == 0 {
-			continue
-		}
-		if lost || time.Since(time.Unix(0, c.acked.Load())) > time.Duration(c.timeoutMs.Load())*time.Millisecond {
-			c.close()
-		}
-	}
 }
 
 var _ upstream = (*stream)(nil)
