@@ -215,19 +215,38 @@ func TestClientThatNeverReads(t *testing.T) {
 	})
 }
 
-// Long answers that come in one go, behind a write, are no reason to cut off a
-// client that reads, up to hardQueue.
+// Long answers that become due at once, behind a write, are no reason to cut
+// off a client that reads; nor may a write behind them overtake them.
 func TestReadsBehindAWriteMayBeLong(t *testing.T) {
 	s := startStandalone(t)
 	w := dial(t, s)
 	w.call(protocol.OpCreate, create("/big", strings.Repeat("x", 500_000)), protocol.OK)
-	const reads = hardQueue / 600_000
-	packet := request(1, protocol.OpSync, read("/"))
-	for i := range reads {
-		packet = append(packet, request(int32(2+i), protocol.OpGetData, read("/big"))...)
+	const reads = 2 * hardQueue / 500_000
+	const rounds = 3
+	var packet []byte
+	for version := range rounds {
+		packet = append(packet, request(1, protocol.OpSetData, setData("/big", strings.Repeat("x", 500_000)))...)
+		for range reads {
+			packet = append(packet, request(int32(2+version), protocol.OpGetData, watching("/big"))...)
+		}
 	}
-	w.send(packet)
-	for i := range reads + 1 {
-		w.expect(int32(1+i), protocol.OK)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		w.send(packet)
+	}()
+	for version := range rounds {
+		if version > 0 {
+			w.expectEvent(protocol.NodeDataChanged, "/big")
+		}
+		w.expect(1, protocol.OK)
+		for range reads {
+			r := w.expect(int32(2+version), protocol.OK)
+			var got protocol.GetDataResponse
+			if decode(t, r.body, &got); got.Stat.Version != int32(version+1) {
+				t.Fatalf("version %d read behind the write of version %d", got.Stat.Version, version+1)
+			}
+		}
 	}
+	<-sent
 }
