@@ -88,6 +88,7 @@ type Config struct {
 	LocalSessionsEnabled          bool
 	LocalSessionsUpgradingEnabled bool
 	ReadOnlyMode                  bool
+	LinearizableReads             bool // every read is preceded by a sync
 	LeaderServes                  bool // false: the leader refuses clients
 	TCPKeepAlive                  bool // on connections between servers
 	ClientTCPKeepAlive            bool

@@ -86,6 +86,7 @@ var keyCases = map[string]struct{ good, bad []string }{
 	"coordd.logStore":                          {[]string{"wal", "bolt"}, []string{"", "boltdb"}},
 	"coordd.snapshotThreshold":                 {[]string{"2", "8192"}, []string{"", "1", "-1"}},
 	"coordd.trailingLogs":                      {[]string{"0", "10240"}, []string{"", "-1"}},
+	"coordd.linearizableReads":                 {[]string{"true", "false"}, []string{"", "yes"}},
 	"coordd.log.format":                        {[]string{"text", "json"}, []string{"", "xml"}},
 	"coordd.log.level":                         {[]string{"trace", "debug", "info", "warn", "error"}, []string{"", "INFO", "fatal"}},
 	"electionAlg":                              {[]string{"3"}, []string{"", "0", "1", "x"}},

@@ -149,6 +149,8 @@ func ownKeys() []Key {
 			value: whole(func(c *Config) *uint64 { return &c.Raft.SnapshotThreshold }, 2, maxInt32)},
 		{Name: "coordd.trailingLogs", Default: "10240", Doc: "Raft log entries kept after a snapshot, so that a server that was away a short while needs no snapshot.",
 			value: whole(func(c *Config) *uint64 { return &c.Raft.TrailingLogs }, 0, maxInt32)},
+		{Name: "coordd.linearizableReads", Default: "false", Doc: "With true every read waits for a sync of its own first, so that it sees all that was acknowledged before, anywhere.",
+			value: boolean(func(c *Config) *bool { return &c.LinearizableReads })},
 		{Name: "coordd.log.format", Default: "text", Doc: "Format of this server's log: text or json.",
 			value: oneOf(func(c *Config) *string { return &c.Log.Format }, "text", "json")},
 		{Name: "coordd.log.level", Default: "info", Doc: "Least level that is logged: trace, debug, info, warn or error.",

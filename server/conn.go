@@ -66,6 +66,7 @@ type conn struct {
 	out      []byte     // not written yet; guarded by mu
 	writing  bool       // somebody writes out to the socket; guarded by mu
 	dirty    bool       // on the server's list for the end of this entry; only in apply
+	fenced   bool       // a sync of linearizableReads covers this run; guarded by mu
 	closing  bool       // close once out is written, serve nothing more; guarded by mu
 	watching *watch.Handle
 	stats    connStats
@@ -213,6 +214,7 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 		c.s.replica.View(func(m *fsm.Machine) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			c.fenced = false
 			for served < runLength && err == nil {
 				frame, rest, bad := c.s.cut(data)
 				if err = bad; frame == nil || c.fullLocked(frame) {

@@ -306,3 +306,26 @@ func TestSetWatchesCatchesUp(t *testing.T) {
 		other.call(protocol.OpCreate, create(fmt.Sprintf("/parent/later%d", op), ""), protocol.OK)
 	}
 }
+
+func TestLinearizableReadsTravel(t *testing.T) {
+	s := startStandalone(t, "coordd.linearizableReads=true")
+	w := dial(t, s)
+	w.call(protocol.OpCreate, create("/a", "1"), protocol.OK)
+	before := s.metrics.Entries.Load()
+	for range 3 {
+		w.send(request(1, protocol.OpGetData, watching("/a")), request(2, protocol.OpGetChildren2, read("/")), request(3, protocol.OpGetData, read("/missing")))
+		w.expect(1, protocol.OK)
+		w.expect(2, protocol.OK)
+		w.expect(3, protocol.NoNode)
+	}
+	// One sync carries what comes together, and pings need none.
+	if n := s.metrics.Entries.Load() - before; n < 3 {
+		t.Errorf("%d entries for three packets of reads, want one each at least", n)
+	}
+	before = s.metrics.Entries.Load()
+	w.send(request(protocol.XidPing, protocol.OpPing, nil))
+	w.expect(protocol.XidPing, protocol.OK)
+	if n := s.metrics.Entries.Load() - before; n != 0 {
+		t.Errorf("%d entries for a ping", n)
+	}
+}

@@ -8,6 +8,9 @@ import (
 	"github.com/coordd/coordd/protocol"
 )
 
+// fence is the op of a pending sync that is this server's own.
+const fence protocol.OpCode = -1 << 31
+
 // requestLocked takes one frame: writes go to the forwarder, anything else
 // runs at once if nothing of this session is before it, and otherwise inside
 // apply, right behind the write that it waits for. An error ends the
@@ -34,6 +37,9 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte) error {
 			c.submitLocked(h, r, len(body))
 			return nil
 		}
+	}
+	if c.s.cfg.LinearizableReads && op != nil && op.Class == protocol.Read && !c.fenced {
+		c.fenceLocked()
 	}
 	if len(c.queue) == 0 {
 		c.runLocked(m, h.Xid, h.Op, body, c.ids)
@@ -100,6 +106,19 @@ func (c *conn) submitLocked(h protocol.RequestHeader, r fsm.Request, size int) {
 	c.s.forwarder.submit(&write{request: r, ids: c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) }})
 }
 
+// fenceLocked lets the reads of this run wait for a sync that is not answered:
+// what they see then was the newest state after they had come.
+func (c *conn) fenceLocked() {
+	c.fenced = true
+	p := &pending{op: fence, write: true, size: 64}
+	c.pushLocked(p)
+	body := (&protocol.PathRequest{Path: "/"}).AppendTo(nil)
+	c.s.forwarder.submit(&write{
+		request: fsm.Request{Op: protocol.OpSync, Session: c.sessionID.Load(), Epoch: c.epoch, Body: body},
+		ids:     c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) },
+	})
+}
+
 // applied runs in apply: it answers the write p, then runs what waited for it.
 func (c *conn) applied(p *pending, r *fsm.Result) {
 	c.mu.Lock()
@@ -108,9 +127,10 @@ func (c *conn) applied(p *pending, r *fsm.Result) {
 		return // the connection has ended
 	}
 	c.popLocked()
-	switch r.Err {
-	case protocol.SessionMoved, protocol.SessionExpired, protocol.UnknownSession:
+	switch {
+	case r.Err == protocol.SessionMoved || r.Err == protocol.SessionExpired || r.Err == protocol.UnknownSession:
 		c.finishLocked() // as ZooKeeper: closed without a reply
+	case p.op == fence:
 	default:
 		c.replyLocked(p.xid, p.op, r.Zxid, r.Err, p.since, func(b []byte) []byte { return append(b, r.Body...) })
 		if p.op == protocol.OpCloseSession {
