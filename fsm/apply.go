@@ -78,6 +78,10 @@ func (m *Machine) applyItem(it *item, term uint64, sink Sink) {
 		m.reap(m.start(sink), string(it.bytes), it.numbers, term)
 	case itemRaiseZxid:
 		m.zxid = max(m.zxid, it.numbers[0])
+	case itemMark:
+		m.mark = Mark{uint64(it.numbers[0]), m.StateDigest()}
+	case itemVerdict:
+		m.verdicted = Mark{uint64(it.numbers[0]), uint64(it.numbers[1])}
 	}
 }
 

@@ -47,6 +47,8 @@ const (
 	itemExpire
 	itemReap
 	itemRaiseZxid
+	itemMark
+	itemVerdict
 )
 
 // EntryBuilder gathers what goes into one entry of the log. The leader fills
@@ -150,6 +152,22 @@ func (e *EntryBuilder) RaiseZxid(min int64) {
 	e.end(start)
 }
 
+// Mark adds a place in the log at which every server takes the digest of its
+// state, for Machine.Mark; number names it.
+func (e *EntryBuilder) Mark(number uint64) {
+	start := e.item(itemMark)
+	e.b = binary.BigEndian.AppendUint64(e.b, number)
+	e.end(start)
+}
+
+// Verdict adds the word that at the mark of that number most servers had
+// digest, for Machine.Verdict.
+func (e *EntryBuilder) Verdict(number, digest uint64) {
+	start := e.item(itemVerdict)
+	e.b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(e.b, number), digest)
+	e.end(start)
+}
+
 // Bytes returns the entry; the builder must not be used afterwards.
 func (e *EntryBuilder) Bytes() []byte { return e.b }
 
@@ -231,8 +249,10 @@ func parseItem(kind byte, p []byte) (item, error) {
 	case itemReap:
 		it.numbers[0], it.numbers[1], it.numbers[2] = d.Long(), d.Long(), d.Long()
 		it.bytes = d.Rest()
-	case itemRaiseZxid:
+	case itemRaiseZxid, itemMark:
 		it.numbers[0] = d.Long()
+	case itemVerdict:
+		it.numbers[0], it.numbers[1] = d.Long(), d.Long()
 	default:
 		return it, ErrVersion
 	}

@@ -26,6 +26,10 @@ type Machine struct {
 	settings   Settings
 	clusterID  [16]byte
 
+	// The last mark and the last verdict. They are no part of the state: a
+	// restored machine has none.
+	mark, verdicted Mark
+
 	// anyBatch is the fault that IgnoreStreamTable plants.
 	anyBatch bool
 
@@ -184,6 +188,18 @@ func (m *Machine) begin(server uint8, incarnation, nonce uint64) bool {
 
 // Digest is ZooKeeper's digest of the tree (version 2), as `hash` shows it.
 func (m *Machine) Digest() uint64 { return m.tree.digest() }
+
+// Mark is a digest of the state at a place in the log that a number names; 0
+// names none.
+type Mark struct {
+	Number, Digest uint64
+}
+
+// Mark is the digest that this machine had at the last mark.
+func (m *Machine) Mark() Mark { return m.mark }
+
+// Verdict is the digest that most servers had at a mark, where they differed.
+func (m *Machine) Verdict() Mark { return m.verdicted }
 
 // The parts of the state digest that are no part of the tree start from
 // values of their own, so that none can stand for another.

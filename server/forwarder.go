@@ -26,6 +26,7 @@ type upstream interface {
 	sendBatch(p []byte)
 	sendBegin(incarnation, nonce uint64)
 	sendTouch(seq uint64, sessions []int64)
+	sendDigest(at fsm.Mark)
 }
 
 // write is a request that travels through the log, and whose result the
@@ -279,6 +280,16 @@ func (f *forwarder) touch(sessions []int64) uint64 {
 	f.touchSeq++
 	f.to.sendTouch(f.touchSeq, sessions)
 	return f.touchSeq
+}
+
+// digest tells the leader, if there is one, what state this server has at a
+// mark.
+func (f *forwarder) digest(at fsm.Mark) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.to != nil {
+		f.to.sendDigest(at)
+	}
 }
 
 // drained waits until nothing is under way or gathering, at most d.

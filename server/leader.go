@@ -33,6 +33,8 @@ type reign struct {
 	wake  chan struct{}
 	done  chan struct{} // closed at the end
 	once  sync.Once
+
+	digests comparison
 }
 
 // item is something to put into an entry, and its size in bytes.
@@ -42,7 +44,11 @@ type item struct {
 }
 
 func newReign(s *Server, term uint64) *reign {
-	return &reign{s: s, term: term, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &reign{s: s, term: term, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	for _, m := range s.cfg.Voters() {
+		l.digests.voters = append(l.digests.voters, m.ID)
+	}
+	return l
 }
 
 // end ends the reign; its streams close by done.
@@ -154,6 +160,8 @@ func (l *reign) sendTouch(seq uint64, sessions []int64) {
 	go l.s.touchAcked(seq)
 }
 
+func (l *reign) sendDigest(at fsm.Mark) { l.hear(l.s.id, at) }
+
 // lead follows Raft's word on this server's leadership.
 func (s *Server) lead() {
 	var current *reign
@@ -222,6 +230,7 @@ func (s *Server) beginReign() *reign {
 	go s.reap(l)
 	if !s.cfg.Standalone {
 		go s.readmit(l)
+		go l.compare()
 	}
 	return l
 }

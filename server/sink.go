@@ -16,6 +16,8 @@ type sink struct {
 	writes  []*write // of the batch being applied
 	dirty   []*conn  // have something to send once the entry is applied
 	closing []*conn  // to be closed then
+
+	mark, verdict fsm.Mark // the last ones seen
 }
 
 // Batch implements fsm.Sink.
@@ -101,6 +103,7 @@ func (k *sink) Entry(m *fsm.Machine) {
 		k.s.markDirty(c)
 	}
 	k.closing = k.closing[:0]
+	k.compare(m)
 }
 
 // Restored implements replica.Sink: events and results are lost, so every

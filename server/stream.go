@@ -35,6 +35,10 @@ func (st *stream) sendTouch(seq uint64, sessions []int64) {
 	st.send(peer.MsgTouch, peer.Touch{Seq: seq, Sessions: sessions}.AppendTo(nil))
 }
 
+func (st *stream) sendDigest(at fsm.Mark) {
+	st.send(peer.MsgDigest, peer.Digest{Number: at.Number, Digest: at.Digest}.AppendTo(nil))
+}
+
 // follow keeps a stream to whoever leads, until the server stops.
 func (s *Server) follow() {
 	for {
@@ -219,6 +223,12 @@ func (s *Server) serveStream(l *reign, conn *peer.Conn, member uint8, typ byte, 
 		}
 		s.tracker.Touch(t.Sessions)
 		return conn.Send(peer.MsgTouchAck, peer.TouchAck{Seq: t.Seq}.AppendTo(nil))
+	case peer.MsgDigest:
+		d, err := peer.DecodeDigest(p)
+		if err != nil {
+			return err
+		}
+		l.hear(member, fsm.Mark{Number: d.Number, Digest: d.Digest})
 	default:
 		return fmt.Errorf("message of unknown type %d", typ)
 	}

@@ -19,6 +19,8 @@ const (
 	MsgBegin          byte = 7 // origin to leader: Begin
 	MsgFailover       byte = 8 // between survivors: Position, asking for the other's
 	MsgFailoverAnswer byte = 9 // between survivors: Position
+
+	MsgDigest byte = 10 // origin to leader: Digest
 )
 
 // ErrMalformed is wrapped by every decoding error.
@@ -144,6 +146,25 @@ func DecodeBegin(p []byte) (Begin, error) {
 		return Begin{}, malformed("begin", p)
 	}
 	return Begin{Incarnation: binary.BigEndian.Uint64(p), Nonce: binary.BigEndian.Uint64(p[8:])}, nil
+}
+
+// Digest tells the leader what state the origin has at a mark in the log.
+type Digest struct {
+	Number uint64 // the mark's
+	Digest uint64
+}
+
+// AppendTo appends the encoded message.
+func (m Digest) AppendTo(b []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, m.Number), m.Digest)
+}
+
+// DecodeDigest decodes a MsgDigest.
+func DecodeDigest(p []byte) (Digest, error) {
+	if len(p) != 16 {
+		return Digest{}, malformed("digest", p)
+	}
+	return Digest{Number: binary.BigEndian.Uint64(p), Digest: binary.BigEndian.Uint64(p[8:])}, nil
 }
 
 // Position is where a survivor of a leader's death stands; the one with the
