@@ -54,6 +54,9 @@ func (c *Config) readDynamic(readFile func(string) ([]byte, error)) ([]memberLin
 	for _, p := range props {
 		id, isServer := strings.CutPrefix(p.key, "server.")
 		if line := last[p.key]; line != p.line {
+			if err := doubledMember(file, props, p, line); err != nil {
+				return nil, err
+			}
 			c.note(p, Overridden, "", fmt.Sprintf("Overridden by line %d: the last one counts.", line), true)
 			continue
 		}

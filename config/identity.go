@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // deriveMode decides between a standalone server and an ensemble, as
@@ -64,8 +65,10 @@ func (c *Config) deriveMyID(readFile func(string) ([]byte, error)) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if !c.Standalone {
-			return &Error{File: path, Msg: fmt.Sprintf("is missing: write this server's number into it, one of %s", c.memberIDs())}
+			return &Error{File: path, Msg: "is missing: write this server's number into it" + c.oneOfMembers()}
 		}
+	case errors.Is(err, syscall.ENOTDIR):
+		return c.failKey("dataDir", "is not a directory")
 	case err != nil:
 		return &Error{File: path, Msg: "cannot be read", Err: err}
 	default:
@@ -96,15 +99,26 @@ func (c *Config) setMyID(path string, raw []byte) error {
 	if c.ExtendedTypesEnabled {
 		most-- // the top byte 255 marks TTL nodes
 	}
+	if line == "" {
+		return &Error{File: path, Line: 1, Msg: "is empty: write this server's number into it" + c.oneOfMembers()}
+	}
 	id, err := integer(line, 1, most)
 	if err != nil {
 		if len(line) > 40 {
 			line = line[:40]
 		}
-		return &Error{File: path, Line: 1, Key: "myid", Value: line, Msg: "allowed: " + err.Error()}
+		return &Error{File: path, Line: 1, Key: "myid", Value: line, Msg: "allowed: " + err.Error() + c.oneOfMembers()}
 	}
 	c.MyID = uint8(id)
 	return nil
+}
+
+// oneOfMembers continues the sentence that a number is wanted.
+func (c *Config) oneOfMembers() string {
+	if len(c.Members) == 0 {
+		return ""
+	}
+	return ", one of " + c.memberIDs()
 }
 
 // memberIDs lists the ids of the file for messages.

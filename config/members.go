@@ -82,6 +82,20 @@ type memberLine struct {
 	prop property
 }
 
+// doubledMember refuses a server line that a later one, at line last, says
+// differently. ZooKeeper takes the last without a word, and with a slip of the
+// pen in the number runs an ensemble of one server less than its file lists.
+func doubledMember(file string, props []property, p property, last int) error {
+	if !strings.HasPrefix(p.key, "server.") {
+		return nil
+	}
+	i := slices.IndexFunc(props, func(q property) bool { return q.key == p.key && q.line == last })
+	if i < 0 || props[i].value == p.value {
+		return nil
+	}
+	return lineError(file, props[i], fmt.Sprintf("line %d has another %s: give each server a number of its own, and one line", p.line, p.key))
+}
+
 func memberDoc(m Member) string {
 	if m.Observer {
 		return "A member that does not vote (a Raft nonvoter)."
@@ -262,11 +276,52 @@ func (c *Config) DynamicText(version int64) string {
 // MembershipDigest stands for the list of voters in a first start: servers
 // whose files name the same voters at the same addresses agree on it, whatever
 // the order of lines, the case of host names, the client addresses or the
-// observers.
+// observers. Its first half is of the whole list; byte N modulo 16 of its second
+// half is of the line server.N, so that DifferingMembers can name it.
 func (c *Config) MembershipDigest() [sha256.Size]byte {
-	var b strings.Builder
+	var all strings.Builder
+	var digest [sha256.Size]byte
 	for _, m := range c.Voters() {
-		fmt.Fprintf(&b, "server.%d=%s:%d:%d\n", m.ID, javaHost(strings.ToLower(m.Host)), m.QuorumPort, m.ElectionPort)
+		line := fmt.Sprintf("server.%d=%s:%d:%d\n", m.ID, javaHost(strings.ToLower(m.Host)), m.QuorumPort, m.ElectionPort)
+		all.WriteString(line)
+		sum := sha256.Sum256([]byte(line))
+		digest[digestHalf+int(m.ID)%digestHalf] ^= sum[0] | 1 // never 0, as no line is
 	}
-	return sha256.Sum256([]byte(b.String()))
+	whole := sha256.Sum256([]byte(all.String()))
+	copy(digest[:digestHalf], whole[:])
+	return digest
+}
+
+const digestHalf = sha256.Size / 2
+
+// DifferingMembers names, for an operator, the voters in which a list with the
+// given MembershipDigest differs from this one: their lines here, or that there
+// is none. A line may go unnamed by chance, one in 128; of members 16 numbers
+// apart both are named.
+func (c *Config) DifferingMembers(other [sha256.Size]byte) string {
+	own := c.MembershipDigest()
+	var differ []string
+	for slot := range digestHalf {
+		if own[digestHalf+slot] == other[digestHalf+slot] {
+			continue
+		}
+		here := false
+		for _, m := range c.Voters() {
+			if int(m.ID)%digestHalf == slot {
+				differ = append(differ, fmt.Sprintf("server.%d=%s here", m.ID, m))
+				here = true
+			}
+		}
+		if !here {
+			id := slot
+			if id == 0 {
+				id = digestHalf
+			}
+			differ = append(differ, fmt.Sprintf("no server.%d that votes here", id))
+		}
+	}
+	if differ == nil {
+		return "one of the lines"
+	}
+	return strings.Join(differ, ", ")
 }

@@ -86,6 +86,7 @@ func TestMembersAsAWhole(t *testing.T) {
 		{base + "syncLimit=5\n" + three, "zoo.cfg: initLimit: is not set: servers of an ensemble need it, usually 10"},
 		{base + "initLimit=5\nsyncLimit=0\n" + three, `zoo.cfg:4: syncLimit="0": is not set: servers of an ensemble need it, usually 5`},
 		{ensemble + "server.1=a:1:2|b:1:2", `zoo.cfg:5: server.1="a:1:2|b:1:2": several addresses for one member are not built yet; give one`},
+		{ensemble + three + "server.2=zk4:2888:3888\n", `zoo.cfg:8: server.2="zk4:2888:3888": line 6 has another server.2: give each server a number of its own, and one line`},
 	} {
 		_, err := Parse("zoo.cfg", strings.NewReader(tc.text), me.read)
 		got := ""
@@ -111,14 +112,14 @@ func TestMyID(t *testing.T) {
 		{"DOS line end and blanks", four, " 3\r\nrest", 3, ""},
 		{"highest", four, "255", 255, ""},
 		{"missing", four, "-", 0, "/data/myid: is missing: write this server's number into it, one of 1, 2, 3, 255"},
-		{"empty", four, "", 0, "/data/myid:1: myid: allowed: a whole number from 1 to 255"},
-		{"not a number", four, "zk1", 0, `/data/myid:1: myid="zk1": allowed: a whole number from 1 to 255`},
-		{"zero", four, "0", 0, `/data/myid:1: myid="0": allowed: a whole number from 1 to 255`},
-		{"too large", four, "256", 0, `/data/myid:1: myid="256": allowed: a whole number from 1 to 255`},
-		{"hexadecimal", four, "0x1", 0, `/data/myid:1: myid="0x1": allowed: a whole number from 1 to 255`},
-		{"long", four, strings.Repeat("9", 1000), 0, `/data/myid:1: myid="` + strings.Repeat("9", 40) + `": allowed: a whole number from 1 to 255`},
+		{"empty", four, "", 0, "/data/myid:1: is empty: write this server's number into it, one of 1, 2, 3, 255"},
+		{"not a number", four, "zk1", 0, `/data/myid:1: myid="zk1": allowed: a whole number from 1 to 255, one of 1, 2, 3, 255`},
+		{"zero", four, "0", 0, `/data/myid:1: myid="0": allowed: a whole number from 1 to 255, one of 1, 2, 3, 255`},
+		{"too large", four, "256", 0, `/data/myid:1: myid="256": allowed: a whole number from 1 to 255, one of 1, 2, 3, 255`},
+		{"hexadecimal", four, "0x1", 0, `/data/myid:1: myid="0x1": allowed: a whole number from 1 to 255, one of 1, 2, 3, 255`},
+		{"long", four, strings.Repeat("9", 1000), 0, `/data/myid:1: myid="` + strings.Repeat("9", 40) + `": allowed: a whole number from 1 to 255, one of 1, 2, 3, 255`},
 		{"not listed", four, "4", 0, `/data/myid:1: myid="4": there is no server.4 in zoo.cfg, only 1, 2, 3, 255`},
-		{"extended types", ensemble + three + "extendedTypesEnabled=true", "255", 0, `/data/myid:1: myid="255": allowed: a whole number from 1 to 254`},
+		{"extended types", ensemble + three + "extendedTypesEnabled=true", "255", 0, `/data/myid:1: myid="255": allowed: a whole number from 1 to 254, one of 1, 2, 3`},
 		{"standalone without", base, "-", 1, ""},
 		{"standalone with", base, "9", 9, ""},
 		{"standalone, wrong", base, "x", 0, `/data/myid:1: myid="x": allowed: a whole number from 1 to 255`},
@@ -175,7 +176,7 @@ func TestDynamicFile(t *testing.T) {
 	name := "/conf/zoo.cfg.dynamic.1f"
 	files := disk{"/data/myid": "2", name: three, "/conf/d": three + "version=2a\n", "/conf/d.5": three + "version=2a\n",
 		"/conf/other": three + "clientPort=2181\n", "/conf/group": three + "group.1=1:2:3\n", "/conf/bad": "\nserver.1=zk1\n",
-		"/conf/escape": "a=\\u1", "/conf/version": three + "version=0x1\n", "/conf/empty": ""}
+		"/conf/escape": "a=\\u1", "/conf/version": three + "version=0x1\n", "/conf/empty": "", "/conf/twice": three + "server.3=zk4:2888:3888\n"}
 	c, err := Parse("zoo.cfg", strings.NewReader(static+"dynamicConfigFile="+name), files.read)
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +192,7 @@ func TestDynamicFile(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		"/conf/none":    `zoo.cfg:5: dynamicConfigFile="/conf/none": cannot be read: file does not exist`,
+		"/conf/twice":   `/conf/twice:4: server.3="zk4:2888:3888": line 3 has another server.3: give each server a number of its own, and one line`,
 		"/conf/other":   `/conf/other:4: clientPort="2181": only server.N and version may be in this file`,
 		"/conf/group":   `/conf/group:4: group.1="1:2:3": is not built yet, so coordd does not start with it; remove the line if you can do without`,
 		"/conf/bad":     `/conf/bad:2: server.1="zk1": ` + errMemberForm.Error(),
@@ -283,6 +285,31 @@ func TestMembershipDigest(t *testing.T) {
 	} {
 		if digest(other) == one {
 			t.Errorf("is the same: %s", other)
+		}
+	}
+}
+
+func TestDifferingMembers(t *testing.T) {
+	parse := func(members string) *Config {
+		t.Helper()
+		c, err := Parse("zoo.cfg", strings.NewReader(ensemble+members), disk{"/data/myid": "1"}.read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	const one, two, three = "server.1=a:1:2\n", "server.2=b:1:2\n", "server.3=c:1:2\n"
+	own := parse(one + two + three)
+	for _, tc := range []struct{ other, want string }{
+		{one + two + "server.3=d:1:2\n", "server.3=c:1:2:participant here"},
+		{one + two, "server.3=c:1:2:participant here"},
+		{one + two + three + "server.4=d:1:2\n", "no server.4 that votes here"},
+		{one + two + three + "server.16=d:1:2\n", "no server.16 that votes here"},
+		{one + "server.2=b:1:3\nserver.3=c:1:3\n", "server.2=b:1:2:participant here, server.3=c:1:2:participant here"},
+		{one + two + "server.3=c:1:2:observer\n", "server.3=c:1:2:participant here"},
+	} {
+		if got := own.DifferingMembers(parse(tc.other).MembershipDigest()); got != tc.want {
+			t.Errorf("%s\n got %s\nwant %s", tc.other, got, tc.want)
 		}
 	}
 }

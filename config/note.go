@@ -20,6 +20,9 @@ type Note struct {
 	Warn bool
 }
 
+// String is the note as one line of a log.
+func (n Note) String() string { return place(n.File, n.Line, n.Key, n.Value) + n.Text }
+
 // Error is a reason not to start. It prints as one line.
 type Error struct {
 	File  string
@@ -33,22 +36,27 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	s := place(e.File, e.Line, e.Key, e.Value) + e.Msg
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// place tells which line is meant, in front of what there is to say about it.
+func place(file string, line int, key, value string) string {
 	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d", e.Line)
+	b.WriteString(file)
+	if line > 0 {
+		fmt.Fprintf(&b, ":%d", line)
 	}
 	b.WriteString(": ")
-	if e.Key != "" {
-		b.WriteString(e.Key)
-		if e.Value != "" {
-			b.WriteString("=" + strconv.QuoteToGraphic(e.Value))
+	if key != "" {
+		b.WriteString(key)
+		if value != "" {
+			b.WriteString("=" + strconv.QuoteToGraphic(value))
 		}
 		b.WriteString(": ")
-	}
-	b.WriteString(e.Msg)
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
 	}
 	return b.String()
 }

@@ -74,6 +74,9 @@ func Parse(name string, r io.Reader, readFile func(path string) ([]byte, error))
 	var members []memberLine
 	for _, p := range props {
 		if line := last[p.key]; line != p.line {
+			if err := doubledMember(name, props, p, line); err != nil {
+				return nil, err
+			}
 			c.note(p, Overridden, "", fmt.Sprintf("Overridden by line %d: the last one counts.", line), true)
 			continue
 		}

@@ -269,3 +269,10 @@ func TestLoad(t *testing.T) {
 		t.Error("a directory is taken for a file")
 	}
 }
+
+func TestNoteIsOneLine(t *testing.T) {
+	c := mustParse(t, base+"some.key=a\\nb")
+	if got, want := c.Warnings()[0].String(), `zoo.cfg:3: some.key="a\nb": Nothing knows this key; it has no effect.`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

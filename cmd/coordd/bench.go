@@ -39,20 +39,26 @@ var benchOps = map[string]struct {
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "bench",
-		Usage: "Measure throughput and latency of a running coordd or ZooKeeper ensemble",
+		Usage: "measure throughput and latency of a running coordd or ZooKeeper, or compare several",
 		Description: "A closed loop: each session keeps its share of --outstanding requests under way and\n" +
 			"sends the next one when a reply comes. Sessions are spread over the servers in turn.\n" +
 			"Data is kept under " + benchRoot + " and removed at the end. Errors are not in the latencies.\n" +
 			"fsyncs/1000 is known where servers answer mntr with zk_coordd_log_stores; it counts what\n" +
-			"every server stored in its log, for each 1,000 operations of the whole bench.",
+			"every server stored in its log, for each 1,000 operations of the whole bench.\n\n" +
+			"With --compare twice or more, each load runs at one target after the other, --rounds times\n" +
+			"in turn after a round that does not count. Figures are then medians over the rounds, and\n" +
+			"ratios are of the first target's operations per second to each other's:\n\n" +
+			"   coordd bench --ops get,set,create,mixed --compare coordd=HOST:2181 --compare zookeeper=HOST:2181",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "servers", Value: "127.0.0.1:2181", Usage: "client addresses, `HOST:PORT,...`"},
+			&cli.StringSliceFlag{Name: "compare", Usage: "instead of --servers, a target by a name: `NAME=HOST:PORT,...`; may be repeated"},
+			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "how often each target of --compare has its turn"},
 			&cli.StringFlag{Name: "ops", Value: "set", Usage: "loads, one after another: set, create, get, mixed (90% get, 10% set)"},
 			&cli.IntFlag{Name: "sessions", Value: 8, Usage: "sessions, each on a connection of its own"},
 			&cli.IntFlag{Name: "outstanding", Value: 64, Usage: "requests under way, over all sessions"},
 			&cli.IntFlag{Name: "size", Value: 100, Usage: "bytes of data in a znode"},
 			&cli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "how long each load runs"},
-			&cli.Int64Flag{Name: "requests", Usage: "requests of each load, instead of a duration"},
+			&cli.Int64Flag{Name: "requests", Usage: "requests of each load, instead of a duration", DefaultText: "no limit"},
 			&cli.IntFlag{Name: "keys", Value: 1000, Usage: "znodes that set, get and mixed choose from"},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "session timeout"},
 			&cli.BoolFlag{Name: "per-server", Usage: "show each server, too"},
@@ -61,12 +67,22 @@ func benchCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			b, err := newBench(c)
 			if err != nil {
-				return err
+				return cli.Exit(err, exitInvalidArguments)
 			}
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			// The first signal ends the loads and cleans up, the second one kills.
 			context.AfterFunc(ctx, stop)
+			if b.targets != nil {
+				comparison, err := b.compare(ctx)
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return comparison.writeJSON(c.App.Writer)
+				}
+				return comparison.writeTable(c.App.Writer)
+			}
 			report, err := b.run(ctx)
 			if err != nil {
 				return err
@@ -82,6 +98,8 @@ func benchCommand() *cli.Command {
 // bench is one run of the command.
 type bench struct {
 	servers     []string
+	targets     []benchTarget // to compare, instead of servers
+	rounds      int
 	ops         []string
 	sessions    int
 	outstanding int
@@ -94,6 +112,9 @@ type bench struct {
 }
 
 func newBench(c *cli.Context) (*bench, error) {
+	if c.Args().Present() {
+		return nil, fmt.Errorf("bench takes no argument %q: use --servers or --compare", c.Args().First())
+	}
 	b := &bench{
 		servers:     strings.Split(c.String("servers"), ","),
 		ops:         strings.Split(c.String("ops"), ","),
@@ -103,16 +124,19 @@ func newBench(c *cli.Context) (*bench, error) {
 		requests:    c.Int64("requests"),
 		duration:    c.Duration("duration"),
 		timeout:     c.Duration("timeout"),
+		rounds:      c.Int("rounds"),
+	}
+	var err error
+	if b.targets, err = parseTargets(c.StringSlice("compare")); err != nil {
+		return nil, err
 	}
 	for _, op := range b.ops {
 		if _, ok := benchOps[op]; !ok {
 			return nil, fmt.Errorf("--ops: %q is none of set, create, get, mixed", op)
 		}
 	}
-	for i, server := range b.servers {
-		if slices.Contains(b.servers[:i], server) {
-			return nil, fmt.Errorf("--servers: %s is there twice", server)
-		}
+	if server := twice(b.servers); server != "" {
+		return nil, fmt.Errorf("--servers: %s is there twice", server)
 	}
 	size := c.Int("size")
 	switch {
@@ -124,6 +148,12 @@ func newBench(c *cli.Context) (*bench, error) {
 		return nil, errors.New("--keys must be at least 1")
 	case b.requests < 0 || b.requests == 0 && b.duration <= 0:
 		return nil, errors.New("--requests or --duration must be above 0")
+	case b.rounds < 1:
+		return nil, errors.New("--rounds must be at least 1")
+	case b.targets != nil && c.IsSet("servers"):
+		return nil, errors.New("--servers and --compare exclude each other")
+	case b.targets != nil && c.Bool("per-server"):
+		return nil, errors.New("--per-server and --compare exclude each other")
 	case b.timeout <= 0:
 		return nil, errors.New("--timeout must be above 0")
 	}
@@ -134,38 +164,76 @@ func newBench(c *cli.Context) (*bench, error) {
 	return b, nil
 }
 
-// run sets the znodes up, runs the loads, and removes the znodes, even when
-// ctx ends early; what was measured until then is in the report.
+// twice is an element that a list has more than once; "" without one.
+func twice(list []string) string {
+	for i, e := range list {
+		if slices.Contains(list[:i], e) {
+			return e
+		}
+	}
+	return ""
+}
+
+// run runs the loads, and removes the znodes even when ctx ends early; what was
+// measured until then is in the report.
 func (b *bench) run(ctx context.Context) (report *benchReport, err error) {
-	c, err := zkclient.Dial(ctx, b.servers[0], zkclient.Options{Timeout: b.timeout})
+	at, err := b.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b.dir = fmt.Sprintf("%s/%016x", benchRoot, uint64(c.SessionID()))
-	var workers []*benchWorker
-	defer func() {
-		c.Close()
-		if cleanErr := b.clean(workers); cleanErr != nil && err == nil {
-			err = fmt.Errorf("remove %s: %w", b.dir, cleanErr)
-		}
-	}()
-	if err := b.setUp(c); err != nil {
-		return nil, fmt.Errorf("set up %s: %w", b.dir, err)
-	}
+	defer func() { err = errors.Join(err, at.end()) }()
 	report = b.newReport()
 	for _, op := range b.ops {
 		if ctx.Err() != nil {
 			break
 		}
-		these := b.newWorkers(op, len(workers))
-		workers = append(workers, these...)
-		result, err := b.load(ctx, op, these)
+		result, err := at.load(ctx, op)
 		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", op, err)
+			return nil, err
 		}
 		report.Results = append(report.Results, result)
 	}
 	return report, nil
+}
+
+// benchSite is where a bench keeps its znodes, from begin to end.
+type benchSite struct {
+	bench   *bench
+	client  *zkclient.Client
+	workers []*benchWorker // of all loads
+}
+
+// begin sets the znodes up.
+func (b *bench) begin(ctx context.Context) (*benchSite, error) {
+	c, err := zkclient.Dial(ctx, b.servers[0], zkclient.Options{Timeout: b.timeout})
+	if err != nil {
+		return nil, err
+	}
+	b.dir = fmt.Sprintf("%s/%016x", benchRoot, uint64(c.SessionID()))
+	at := &benchSite{bench: b, client: c}
+	if err := b.setUp(c); err != nil {
+		return nil, errors.Join(fmt.Errorf("set up %s: %w", b.dir, err), at.end())
+	}
+	return at, nil
+}
+
+// end removes the znodes.
+func (at *benchSite) end() error {
+	at.client.Close()
+	if err := at.bench.clean(at.workers); err != nil {
+		return fmt.Errorf("remove %s: %w", at.bench.dir, err)
+	}
+	return nil
+}
+
+func (at *benchSite) load(ctx context.Context, op string) (*benchResult, error) {
+	workers := at.bench.newWorkers(op, len(at.workers))
+	at.workers = append(at.workers, workers...)
+	result, err := at.bench.load(ctx, op, workers)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", op, err)
+	}
+	return result, nil
 }
 
 func (b *bench) key(i int) string { return fmt.Sprintf("%s/k%d", b.dir, i) }

@@ -35,6 +35,17 @@ func run(ctx context.Context, args []string) error {
 		HideVersion:    true,
 		Commands:       []*cli.Command{startCommand(), statusCommand(), versionCommand(), checkConfigCommand(), benchCommand()},
 		ExitErrHandler: func(*cli.Context, error) {},
+		// Without a usage text behind it: an error is one line.
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return cli.Exit(err, exitInvalidArguments) },
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return cli.Exit(fmt.Errorf("no command %q: coordd --help lists them", c.Args().First()), exitInvalidArguments)
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, command := range app.Commands {
+		command.OnUsageError = app.OnUsageError
 	}
 	return app.RunContext(ctx, args)
 }

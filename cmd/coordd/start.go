@@ -15,13 +15,6 @@ import (
 	"github.com/coordd/coordd/server"
 )
 
-// The exit codes of org.apache.zookeeper.server.ExitCode that apply here.
-const (
-	exitUnexpected       = 1
-	exitInvalidArguments = 2
-	exitServerFault      = 10
-)
-
 // gcPercent keeps the heap's head room small: most of it is znodes, which
 // live long, and the collector need not walk them.
 const gcPercent = 25
@@ -40,6 +33,9 @@ func startCommand() *cli.Command {
 }
 
 func loadConfig(c *cli.Context) (*config.Config, error) {
+	if c.Args().Present() {
+		return nil, cli.Exit(fmt.Errorf("%s takes no argument %q: name the file with --config", c.Command.Name, c.Args().First()), exitInvalidArguments)
+	}
 	path := c.String("config")
 	if path == "" {
 		return config.Default(), nil
@@ -70,7 +66,7 @@ func start(c *cli.Context) error {
 	}
 	s, err := server.Start(cfg, log, server.Build{Version: version, Date: built})
 	if err != nil {
-		return cli.Exit(err, exitUnexpected)
+		return startFailure(err, cfg)
 	}
 	data, _ := filepath.Abs(cfg.DataDir)
 	log.Info("started", "version", version, "server", cfg.MyID, "clientPort", cfg.ClientPort, "data", data)

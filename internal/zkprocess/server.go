@@ -88,6 +88,26 @@ func Start(t testing.TB, binary string, n int, lines ...string) []*Server {
 	}
 	for _, s := range servers {
 		s.writeConfig(t, members, lines)
+	}
+	RunAll(t, servers)
+	return servers
+}
+
+// Configured is a server with a configuration of the test's own: the file's
+// directory gets its log. host and clientPort are what the file says. RunAll or
+// Run starts it.
+func Configured(binary string, id int, host string, clientPort int, file string) *Server {
+	return &Server{
+		ID: id, Host: host, ClientPort: clientPort, Config: file,
+		Log: filepath.Join(filepath.Dir(file), "log"), binary: binary,
+	}
+}
+
+// RunAll starts servers, whose files are written, and returns once all serve.
+// They end with the test.
+func RunAll(t testing.TB, servers []*Server) {
+	t.Helper()
+	for _, s := range servers {
 		if err := s.Run(); err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +124,6 @@ func Start(t testing.TB, binary string, n int, lines ...string) []*Server {
 			t.Fatal(err)
 		}
 	}
-	return servers
 }
 
 // Follower returns one of servers that follows the leader.

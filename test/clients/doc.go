@@ -5,5 +5,6 @@
 //
 // Expected outputs in testdata come from a real ZooKeeper 3.9.4; adding -update
 // records them again from one. Needs Java, Maven and Python, see install.sh.
-// With COORDD_BIN=$PWD/test/clients/zookeeper.sh the tests test themselves.
+// With COORDD_BIN=$PWD/test/clients/zookeeper.sh the tests test themselves, but
+// for those of failures_test.go, whose sentences are coordd's.
 package clients
