@@ -132,15 +132,15 @@ func (s *Server) holdOn() {
 	if !s.forwarder.ready() {
 		return
 	}
-	lost := !s.inContact()
-	if !lost && s.forwarder.connected() {
+	lost := func() bool { return !s.inContact() }
+	if !lost() && s.forwarder.connected() {
 		return
 	}
 	for _, c := range s.connections() {
 		if c.sessionID.Load() == 0 {
 			continue
 		}
-		if lost || s.running()-time.Duration(c.acked.Load()) > time.Duration(c.timeoutMs.Load())*time.Millisecond {
+		if lost() || s.running()-time.Duration(c.acked.Load()) > time.Duration(c.timeoutMs.Load())*time.Millisecond {
 			c.close()
 		}
 	}
