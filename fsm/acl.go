@@ -49,20 +49,22 @@ func ipMatches(expr, address string) bool {
 	if !ok {
 		return false
 	}
-	a, err := netip.ParseAddr(address)
-	return err == nil && prefix.Contains(a.WithZone(""))
+	address, _, _ = strings.Cut(address, "%") // the zone, which no list can name
+	a, ok := ipAddress(address)
+	return ok && prefix.Contains(a)
 }
 
 // ipPrefix reads an address of IPv4 or IPv6 with optional /bits.
 func ipPrefix(expr string) (netip.Prefix, bool) {
 	address, bitsText, masked := strings.Cut(expr, "/")
-	a, err := netip.ParseAddr(address)
-	if err != nil || a.Zone() != "" {
+	a, ok := ipAddress(address)
+	if !ok {
 		return netip.Prefix{}, false
 	}
 	bits := a.BitLen()
 	if masked {
-		bits, err = strconv.Atoi(bitsText)
+		n, err := strconv.ParseInt(bitsText, 10, 32)
+		bits = int(n)
 		if err != nil || bits < 0 || bits > a.BitLen() {
 			return netip.Prefix{}, false
 		}
@@ -70,16 +72,83 @@ func ipPrefix(expr string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, bits), true
 }
 
+// ipAddress reads an address as ZooKeeper's IPAuthenticationProvider does, by
+// rules of its own: numbers may have a sign and leading zeros, and IPv6 has no
+// dotted part. What has a colon is IPv6.
+func ipAddress(s string) (netip.Addr, bool) {
+	if strings.Contains(s, ":") {
+		return ipv6Address(s)
+	}
+	parts := strings.Split(s, ".")
+	if len(parts) != 4 {
+		return netip.Addr{}, false
+	}
+	var b [4]byte
+	for i, part := range parts {
+		v, err := strconv.ParseInt(part, 10, 32)
+		if err != nil || v < 0 || v > 255 {
+			return netip.Addr{}, false
+		}
+		b[i] = byte(v)
+	}
+	return netip.AddrFrom4(b), true
+}
+
+func ipv6Address(s string) (netip.Addr, bool) {
+	const groups = 8
+	halves := strings.Split(s, "::")
+	var front, back []string
+	switch len(halves) {
+	case 1:
+		front = strings.Split(s, ":")
+		if len(front) != groups {
+			return netip.Addr{}, false
+		}
+	case 2:
+		if halves[0] != "" {
+			front = strings.Split(halves[0], ":")
+		}
+		if halves[1] != "" {
+			back = strings.Split(halves[1], ":")
+		}
+		if len(front)+len(back) >= groups {
+			return netip.Addr{}, false
+		}
+	default:
+		return netip.Addr{}, false
+	}
+	var b [2 * groups]byte
+	for i, part := range slices.Concat(front, back) {
+		v, err := strconv.ParseInt(part, 16, 32)
+		if err != nil || len(part) > 4 {
+			return netip.Addr{}, false
+		}
+		if i >= len(front) {
+			i += groups - len(front) - len(back)
+		}
+		b[2*i], b[2*i+1] = byte(v>>8), byte(v)
+	}
+	return netip.AddrFrom16(b), true
+}
+
 // fixACL turns the list of a request into the one to store
 // (PrepRequestProcessor.fixupACL): duplicates go, auth becomes the caller's
 // own identities, and what no scheme knows makes the whole list invalid.
-// Identities that auth adds may be there twice, as in ZooKeeper.
-func fixACL(acl []protocol.ACL, ids []protocol.ID) ([]protocol.ACL, bool) {
-	fixed := make([]protocol.ACL, 0, len(acl))
-	for i, a := range acl {
-		if slices.Contains(acl[:i], a) {
-			continue
+// Identities that auth adds may be there twice, as in ZooKeeper. Nulls that
+// ZooKeeper stumbles over are a MarshallingError there and here.
+func fixACL(acl []protocol.ACL, ids []protocol.ID) ([]protocol.ACL, protocol.ErrCode) {
+	unique := make([]protocol.ACL, 0, len(acl))
+	for _, a := range acl {
+		known, stumbles := containsACL(unique, a)
+		if stumbles {
+			return nil, protocol.MarshallingError
 		}
+		if !known {
+			unique = append(unique, a)
+		}
+	}
+	fixed := make([]protocol.ACL, 0, len(unique))
+	for _, a := range unique {
 		if a.ID.Scheme == "auth" {
 			before := len(fixed)
 			for _, id := range ids {
@@ -88,30 +157,60 @@ func fixACL(acl []protocol.ACL, ids []protocol.ID) ([]protocol.ACL, bool) {
 				}
 			}
 			if len(fixed) == before {
-				return nil, false
+				return nil, protocol.InvalidACL
 			}
 			continue
 		}
-		if !validACLID(a.ID) {
-			return nil, false
+		if code := checkACLID(a.ID); code != protocol.OK {
+			return nil, code
 		}
 		fixed = append(fixed, a)
 	}
-	return fixed, len(fixed) > 0
+	if len(fixed) == 0 {
+		return nil, protocol.InvalidACL
+	}
+	return fixed, protocol.OK
 }
 
-func validACLID(id protocol.ID) bool {
+// containsACL compares as the generated Java records do, which a null scheme
+// or id of a itself makes stumble once all before it is equal.
+func containsACL(list []protocol.ACL, a protocol.ACL) (known, stumbles bool) {
+	for _, b := range list {
+		switch {
+		case a.Perms != b.Perms:
+		case a.ID.Scheme == protocol.NullString:
+			return false, true
+		case a.ID.Scheme != b.ID.Scheme:
+		case a.ID.ID == protocol.NullString:
+			return false, true
+		case a.ID.ID == b.ID.ID:
+			return true, false
+		}
+	}
+	return false, false
+}
+
+func checkACLID(id protocol.ID) protocol.ErrCode {
+	valid := false
+	switch id.Scheme {
+	case "world", "digest", "ip":
+		if id.ID == protocol.NullString {
+			return protocol.MarshallingError
+		}
+	}
 	switch id.Scheme {
 	case "world":
-		return id.ID == "anyone"
+		valid = id.ID == "anyone"
 	case "digest":
 		// Java's split drops empty parts at the end: "a:" is one part.
-		return id.ID != protocol.NullString && strings.Count(strings.TrimRight(id.ID, ":"), ":") == 1
+		valid = strings.Count(strings.TrimRight(id.ID, ":"), ":") == 1
 	case "ip":
-		_, ok := ipPrefix(id.ID)
-		return ok
+		_, valid = ipPrefix(id.ID)
 	}
-	return false
+	if !valid {
+		return protocol.InvalidACL
+	}
+	return protocol.OK
 }
 
 // maskACL hides the hashes of digest ids, for those who may read a node but

@@ -22,13 +22,10 @@ func TestFixACL(t *testing.T) {
 		{[]protocol.ACL{entry(-1, "world", "anyone"), entry(1, "world", "anyone"), entry(-1, "world", "anyone")},
 			[]protocol.ACL{entry(-1, "world", "anyone"), entry(1, "world", "anyone")}},
 		{[]protocol.ACL{entry(1, "world", "all")}, nil},
-		{[]protocol.ACL{entry(1, "world", protocol.NullString)}, nil},
-		{[]protocol.ACL{entry(1, protocol.NullString, "x")}, nil},
 		{[]protocol.ACL{entry(1, "digest", "a:b")}, []protocol.ACL{entry(1, "digest", "a:b")}},
 		{[]protocol.ACL{entry(1, "digest", "a")}, nil},
 		{[]protocol.ACL{entry(1, "digest", "a:b:c")}, nil},
 		{[]protocol.ACL{entry(1, "digest", "a:")}, nil},
-		{[]protocol.ACL{entry(1, "digest", protocol.NullString)}, nil},
 		{[]protocol.ACL{entry(1, "ip", "10.0.0.0/8")}, []protocol.ACL{entry(1, "ip", "10.0.0.0/8")}},
 		{[]protocol.ACL{entry(1, "ip", "::1/128")}, []protocol.ACL{entry(1, "ip", "::1/128")}},
 		{[]protocol.ACL{entry(1, "ip", "10.0.0.0/33")}, nil},
@@ -42,13 +39,52 @@ func TestFixACL(t *testing.T) {
 		{[]protocol.ACL{entry(9, "auth", "whatever"), entry(1, "auth", ""), entry(2, "digest", "a:1")},
 			[]protocol.ACL{entry(9, "digest", "a:1"), entry(9, "digest", "b:2"), entry(1, "digest", "a:1"), entry(1, "digest", "b:2"), entry(2, "digest", "a:1")}},
 	} {
-		got, ok := fixACL(c.in, two)
+		got, code := fixACL(c.in, two)
+		ok := code == protocol.OK
 		if ok != (c.want != nil) || ok && !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%q: %q %v", c.in, got, ok)
+			t.Errorf("%q: %q %v", c.in, got, code)
 		}
 	}
-	if _, ok := fixACL([]protocol.ACL{entry(1, "auth", "")}, two[:1]); ok {
-		t.Error("an address is no identity for auth")
+	if _, code := fixACL([]protocol.ACL{entry(1, "auth", "")}, two[:1]); code != protocol.InvalidACL {
+		t.Errorf("an address is no identity for auth: %v", code)
+	}
+}
+
+// TestFixACLNulls: where ZooKeeper stumbles over a null it answers
+// MarshallingError, and where it looks first InvalidACL.
+func TestFixACLNulls(t *testing.T) {
+	const null = protocol.NullString
+	for _, c := range []struct {
+		in   []protocol.ACL
+		want protocol.ErrCode
+	}{
+		{[]protocol.ACL{entry(1, null, "x")}, protocol.InvalidACL},
+		{[]protocol.ACL{entry(1, "world", null)}, protocol.MarshallingError},
+		{[]protocol.ACL{entry(1, "digest", null)}, protocol.MarshallingError},
+		{[]protocol.ACL{entry(1, "ip", null)}, protocol.MarshallingError},
+		{[]protocol.ACL{entry(1, "foo", null)}, protocol.InvalidACL},
+		{[]protocol.ACL{entry(1, "world", "anyone"), entry(1, null, "x")}, protocol.MarshallingError},
+		{[]protocol.ACL{entry(1, "world", "anyone"), entry(2, null, "x")}, protocol.InvalidACL},
+		{[]protocol.ACL{entry(1, "foo", "x"), entry(1, "foo", null)}, protocol.MarshallingError},
+		{[]protocol.ACL{entry(1, "foo", null), entry(1, "foo", "x")}, protocol.InvalidACL},
+	} {
+		if _, code := fixACL(c.in, nil); code != c.want {
+			t.Errorf("%q: %v, want %v", c.in, code, c.want)
+		}
+	}
+}
+
+// TestIPAddresses: Java's own ways with numbers.
+func TestIPAddresses(t *testing.T) {
+	for id, want := range map[string]bool{
+		"1.2.3.4": true, "01.2.3.4": true, "+1.2.3.4": true, "-0.2.3.4": true, "1.2.3.256": false, "1.2.3": false, "1.2.3.4.5": false,
+		"1.2.3.4/+8": true, "1.2.3.4/08": true, "1.2.3.4/": false, "1.2.3.4/8/8": false, "1.2.3.4 ": false, "": false,
+		"::": true, "::1": true, "1::": true, "1:2:3:4:5:6:7:8": true, "1:2:3:4:5:6:7::": true, "1:2:3:4:5:6:7:8::": false,
+		"1::2::3": false, ":::": false, "12345::": false, "::+1": true, "::ffff:1.2.3.4": false, "::1%lo": false, "1:2:3": false,
+	} {
+		if code := checkACLID(protocol.ID{Scheme: "ip", ID: id}); (code == protocol.OK) != want {
+			t.Errorf("%q: %v, want %v", id, code, want)
+		}
 	}
 }
 

@@ -232,7 +232,7 @@ func (x *txn) reply(appendTo func([]byte) []byte) {
 }
 
 // setMembers makes text the data of /zookeeper/config. A change is numbered
-// and seen by watches like a reconfig of ZooKeeper; its version stays -1.
+// and seen by watches like a reconfig of ZooKeeper; its version is always -1.
 func (m *Machine) setMembers(x *txn, text string, term uint64) {
 	id := m.tree.lookup(configPath)
 	if old, _ := m.tree.data(id); old == text {
@@ -240,7 +240,7 @@ func (m *Machine) setMembers(x *txn, text string, term uint64) {
 	}
 	m.number(x, term)
 	m.tree.setData(id, []byte(text))
-	m.tree.update(id, func(r *record) { r.mzxid, r.mtime = x.zxid, x.timeMs })
+	m.tree.update(id, func(r *record) { r.version, r.mzxid, r.mtime = -1, x.zxid, x.timeMs })
 	m.emit(x, protocol.NodeDataChanged, id, configPath)
 	m.flush(x)
 }

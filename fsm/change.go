@@ -29,7 +29,7 @@ func (m *Machine) delete(x *txn, r *protocol.DeleteRequest) protocol.ErrCode {
 	if r.Path == protocol.NullString {
 		return protocol.MarshallingError
 	}
-	parentPath, name, ok := protocol.SplitPath(r.Path)
+	parentPath, _, ok := protocol.SplitPath(r.Path)
 	if !ok || strings.IndexByte(r.Path, 0) >= 0 {
 		return protocol.BadArguments
 	}
@@ -45,7 +45,7 @@ func (m *Machine) delete(x *txn, r *protocol.DeleteRequest) protocol.ErrCode {
 	if !m.allowed(t.aclOf(t.at(parent).acl), protocol.PermDelete, x.ids) {
 		return protocol.NoAuth
 	}
-	id := t.child(parent, name)
+	id := t.lookup(r.Path) // not by parent and name: "//a" is not "/a"
 	if id == 0 {
 		return protocol.NoNode
 	}
@@ -141,9 +141,9 @@ func (m *Machine) setACLRequest(x *txn, body []byte) protocol.ErrCode {
 	if !protocol.ValidPath(r.Path) {
 		return protocol.BadArguments
 	}
-	acl, ok := fixACL(r.ACL, x.ids)
-	if !ok {
-		return protocol.InvalidACL
+	acl, code := fixACL(r.ACL, x.ids)
+	if code != protocol.OK {
+		return code
 	}
 	t := m.tree
 	id := t.lookup(r.Path)

@@ -82,9 +82,9 @@ func (m *Machine) create(x *txn, op protocol.OpCode, r *protocol.CreateTTLReques
 	if !ok || strings.IndexByte(r.Path, 0) >= 0 {
 		return made{}, protocol.BadArguments
 	}
-	acl, ok := fixACL(r.ACL, x.ids)
-	if !ok {
-		return made{}, protocol.InvalidACL
+	acl, code := fixACL(r.ACL, x.ids)
+	if code != protocol.OK {
+		return made{}, code
 	}
 	t := m.tree
 	parent := t.lookup(parentPath)

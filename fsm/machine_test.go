@@ -326,7 +326,7 @@ func TestReap(t *testing.T) {
 	}
 	r.remove("/c/kid", -1)
 	due := r.m.Reapable(1101, 0, 10)
-	if len(due) != 2 || due[0].Path != "/c" || due[1].Path != "/ttl" || len(r.m.Reapable(1101, 0, 1)) != 1 {
+	if len(due) != 2 || due[0].Path != "/ttl" || due[1].Path != "/c" || len(r.m.Reapable(1101, 0, 1)) != 1 {
 		t.Fatalf("due: %v", due)
 	}
 	r.setData("/ttl", "alive", -1)

@@ -22,6 +22,9 @@ func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 			clear(x.events)
 			x.events, x.owners = x.events[:0], x.owners[:0]
 			x.body = x.body[:0]
+			if code == protocol.MarshallingError {
+				return code // ZooKeeper stumbles over the multi as a whole
+			}
 			x.reply(func(b []byte) []byte { return appendFailedMulti(b, len(r.Ops), i, code) })
 			return protocol.OK
 		}
@@ -31,25 +34,25 @@ func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 	return protocol.OK
 }
 
-// multiSound refuses what ZooKeeper fails on while it decodes a multi: reads,
-// flags that it does not know, and nulls where a create or delete has none.
+// multiSound refuses what ZooKeeper fails on before it looks at the first
+// operation: what it cannot decode, reads, and null paths.
 func multiSound(r *protocol.MultiRequest) bool {
-	if r.Reads() {
+	if sound, _ := r.Sound(); !sound || r.Reads() {
 		return false
 	}
 	for _, op := range r.Ops {
-		var c *protocol.CreateRequest
+		path := ""
 		switch b := op.Body.(type) {
 		case *protocol.CreateRequest:
-			c = b
+			path = b.Path
 		case *protocol.CreateTTLRequest:
-			c = &b.CreateRequest
+			path = b.Path
+		case *protocol.SetDataRequest:
+			path = b.Path
 		case *protocol.DeleteRequest:
-			if op.Type == protocol.OpDelete && b.Path == protocol.NullString {
-				return false
-			}
+			path = b.Path
 		}
-		if c != nil && (!c.Mode.Valid() || c.ACL == nil || c.Path == protocol.NullString) {
+		if path == protocol.NullString {
 			return false
 		}
 	}
@@ -77,11 +80,16 @@ func (m *Machine) multiOp(x *txn, op protocol.MultiOp) protocol.ErrCode {
 	return protocol.MarshallingError
 }
 
-// multiCreate differs from a create of its own in two ways: flags 4 make a
-// container also by op 1, and a local session's ephemeral fails as expired.
+// multiCreate differs from a create of its own in three ways: flags 4 make a
+// container by whatever operation, createTTL with a mode that has none is a
+// plain create (org.apache.zookeeper.Op.Create), and a local session's
+// ephemeral fails as expired.
 func (m *Machine) multiCreate(x *txn, op protocol.OpCode, r *protocol.CreateTTLRequest) protocol.ErrCode {
-	if op == protocol.OpCreate && r.Mode == protocol.Container {
+	switch {
+	case r.Mode == protocol.Container:
 		op = protocol.OpCreateContainer
+	case op == protocol.OpCreateTTL && !r.Mode.TTL():
+		op = protocol.OpCreate
 	}
 	if code := m.checkMode(op, r.Mode, r.TTLMs); code != protocol.OK {
 		return code

@@ -93,12 +93,18 @@ func TestMultiRollsBack(t *testing.T) {
 func TestMultiFailsAsAWhole(t *testing.T) {
 	noACL := opCreate(protocol.OpCreate, "/x", 0)
 	noACL.Body.(*protocol.CreateRequest).ACL = nil
+	worldNull := opCreate(protocol.OpCreate, "/x", 0)
+	worldNull.Body.(*protocol.CreateRequest).ACL = []protocol.ACL{entry(1, "world", protocol.NullString)}
 	get := protocol.MultiOp{Type: protocol.OpGetData, Body: &protocol.PathWatchRequest{Path: "/"}}
 	for name, m := range map[string]*protocol.MultiRequest{
 		"flag 7":        multiOf(opSet("/", "x"), opCreate(protocol.OpCreate, "/x", 7)),
 		"null list":     multiOf(opSet("/", "x"), noACL),
 		"null path":     multiOf(opSet("/", "x"), opCreate(protocol.OpCreate, protocol.NullString, 0)),
 		"null delete":   multiOf(opSet("/", "x"), opDelete(protocol.NullString)),
+		"null setData":  multiOf(opSet("/", "x"), opSet(protocol.NullString, "x")),
+		"null check":    multiOf(opSet("/", "x"), protocol.MultiOp{Type: protocol.OpCheck, Body: &protocol.CheckRequest{Path: protocol.NullString}}),
+		"TTL by create": multiOf(opSet("/", "x"), opCreate(protocol.OpCreate2, "/x", protocol.PersistentTTL)),
+		"null world id": multiOf(opSet("/", "x"), worldNull),
 		"reads":         multiOf(get),
 		"mixed":         multiOf(opSet("/", "x"), get),
 		"setACL inside": multiOf(opSet("/", "x"), protocol.MultiOp{Type: protocol.OpSetACL, Body: &protocol.SetACLRequest{Path: "/", ACL: open}}),
@@ -114,5 +120,29 @@ func TestMultiFailsAsAWhole(t *testing.T) {
 	r.epoch = 9
 	if res := r.send(protocol.OpMulti, multiOf(opSet("/", "x"))); res.Err != protocol.SessionMoved {
 		t.Errorf("moved: %v", res.Err)
+	}
+}
+
+// TestMultiCreateTTL: inside a multi createTTL with a mode that has none is
+// the plain operation of that mode, whatever its ttl.
+func TestMultiCreateTTL(t *testing.T) {
+	for mode, want := range map[protocol.CreateMode]protocol.OpCode{
+		protocol.Persistent: protocol.OpCreate, protocol.Ephemeral: protocol.OpCreate, protocol.Container: protocol.OpCreate2,
+	} {
+		r := newRig(t)
+		create := protocol.CreateTTLRequest{CreateRequest: protocol.CreateRequest{Path: "/x", ACL: open, Mode: mode}, TTLMs: -1}
+		res := r.send(protocol.OpMulti, multiOf(protocol.MultiOp{Type: protocol.OpCreateTTL, Body: &create}))
+		var resp protocol.MultiResponse
+		d := protocol.NewDecoder(res.Body)
+		resp.Decode(&d)
+		if d.Err() != nil || len(resp.Results) != 1 || resp.Results[0].Type != want || !r.exists("/x") {
+			t.Errorf("mode %d: %+v", mode, resp.Results)
+		}
+	}
+	r := newRig(t)
+	create := protocol.CreateTTLRequest{CreateRequest: protocol.CreateRequest{Path: "/x", ACL: open, Mode: 7}, TTLMs: -1}
+	res := r.send(protocol.OpMulti, multiOf(protocol.MultiOp{Type: protocol.OpCreateTTL, Body: &create}))
+	if codes := multiCodes(t, res); codes[0] != protocol.BadArguments {
+		t.Errorf("mode 7: %v", codes)
 	}
 }

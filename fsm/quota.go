@@ -20,17 +20,19 @@ type quota struct {
 	countHard, bytesHard int64
 }
 
-// parseQuota reads "count=1,bytes=2=;byteHardLimit=3;countHardLimit=4".
+// parseQuota reads "count=1,bytes=2=;byteHardLimit=3;countHardLimit=4". What
+// is an error follows from how Java splits: "count=" is one, "count==" too,
+// and "count==1" is no limit.
 func parseQuota(text string) (quota, bool) {
 	q := quota{-1, -1, -1, -1}
-	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' }) {
-		key, value, ok := strings.Cut(part, "=")
-		if !ok {
-			return q, false
+	for i, part := range strings.FieldsFunc(text, quotaSeparator) {
+		if i == 0 && quotaSeparator(rune(text[0])) {
+			return q, false // the empty part in front
 		}
-		value, _, _ = strings.Cut(value, "=")
+		key, value, _ := strings.Cut(strings.TrimRight(part, "="), "=")
+		value, _, more := strings.Cut(value, "=")
 		n := int64(-1)
-		if value != "" {
+		if value != "" || !more {
 			var err error
 			if n, err = strconv.ParseInt(value, 10, 64); err != nil {
 				return q, false
@@ -49,6 +51,8 @@ func parseQuota(text string) (quota, bool) {
 	}
 	return q, true
 }
+
+func quotaSeparator(r rune) bool { return r == ',' || r == ';' }
 
 // quotaOf finds the quota that counts for path: the limits and stats nodes of
 // the longest prefix that has limits, 0 where there is none. The root and what
@@ -78,10 +82,10 @@ func (m *Machine) quotaOf(path string) (limits, stats nodeID) {
 
 // checkQuota refuses what would leave more below a quota than its hard limits
 // allow, if they are enforced (ZooKeeperServer.checkQuota). Only what changes
-// is compared: shrinking a node is refused too while the sum is above.
-// Soft limits refuse nothing.
+// is compared: shrinking a node is refused too while the sum is above. Limits
+// that cannot be read refuse whatever changes, or not. Soft limits refuse nothing.
 func (m *Machine) checkQuota(path string, bytes, count int64) protocol.ErrCode {
-	if !m.settings.EnforceQuota || bytes == 0 && count == 0 {
+	if !m.settings.EnforceQuota {
 		return protocol.OK
 	}
 	limitsID, statsID := m.quotaOf(path)
@@ -113,7 +117,6 @@ func (m *Machine) usage(stats nodeID) quota {
 	if !ok {
 		return quota{}
 	}
-	used.count, used.bytes = max(used.count, 0), max(used.bytes, 0)
 	return used
 }
 

@@ -113,7 +113,7 @@ func TestQuotaLimits(t *testing.T) {
 func TestLongestQuotaCounts(t *testing.T) {
 	r := quotaRig(t, "count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=0")
 	r.mustCreate("/zookeeper/quota/q/a", "", open, protocol.Persistent)
-	r.mustCreate("/zookeeper/quota/q/a/zookeeper_limits", "count=,bytes=", open, protocol.Persistent)
+	r.mustCreate("/zookeeper/quota/q/a/zookeeper_limits", "count=-1,bytes==1", open, protocol.Persistent)
 	r.entry(func(e *EntryBuilder) { e.Settings(Settings{EnforceQuota: true}) })
 	r.mustCreate("/q/a/free", "", open, protocol.Persistent)
 	if code := r.create("/q/tight", "", open, protocol.Persistent); code != protocol.QuotaExceeded {
@@ -121,5 +121,30 @@ func TestLongestQuotaCounts(t *testing.T) {
 	}
 	if got := r.data(qStats); got != "count=3,bytes=9" {
 		t.Errorf("only the inner quota counts: %q", got)
+	}
+}
+
+// TestParseQuota: Java's split drops empty parts at the end, not in front.
+func TestParseQuota(t *testing.T) {
+	none := quota{-1, -1, -1, -1}
+	for text, want := range map[string]quota{
+		"":                          none,
+		",;,":                       none,
+		"other=3":                   none,
+		"=3":                        none,
+		"count==1":                  none,
+		"count=1=2":                 {1, -1, -1, -1},
+		"count=1,count=2":           {2, -1, -1, -1},
+		"count=+1;byteHardLimit=-9": {1, -1, -1, -9},
+		"count=1,bytes=2=;byteHardLimit=3;countHardLimit=4,;": {1, 2, 4, 3},
+	} {
+		if q, ok := parseQuota(text); !ok || q != want {
+			t.Errorf("%q: %+v %v", text, q, ok)
+		}
+	}
+	for _, text := range []string{"count", "=", "count=", "count==", ",count=1", " ", "count=x", "count= 1", "count=99999999999999999999"} {
+		if _, ok := parseQuota(text); ok {
+			t.Errorf("%q: no error", text)
+		}
 	}
 }

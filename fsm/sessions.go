@@ -184,7 +184,8 @@ func (m *Machine) sessionInfo(s *session) SessionInfo {
 // sorted. As in ZooKeeper the prefix is a plain string, and a null or blank
 // one or "/" stands for all.
 func (m *Machine) Ephemerals(session int64, prefix string) []string {
-	if prefix == protocol.NullString || strings.TrimSpace(prefix) == "" {
+	trimmed := strings.TrimFunc(prefix, func(r rune) bool { return r <= ' ' }) // as String.trim does
+	if prefix == protocol.NullString || trimmed == "" || trimmed == "/" {
 		prefix = "/"
 	}
 	paths := []string{}

@@ -68,7 +68,7 @@ var errSnapshot = errors.New("corrupt snapshot")
 func Restore(r io.Reader) (*Machine, error) {
 	m := &Machine{sessions: newSessionTable(), ephemerals: newEphemeralTable()}
 	in := newStreamReader(r)
-	loader := newTreeLoader()
+	var loader *treeLoader // from the first block on: nothing is built for a stream that has none
 	headed := false
 	for {
 		kind, payload, err := in.next()
@@ -80,6 +80,9 @@ func Restore(r io.Reader) (*Machine, error) {
 		}
 		switch {
 		case kind < blockHead:
+			if loader == nil {
+				loader = newTreeLoader()
+			}
 			err = loader.block(payload)
 		case kind == blockHead && !headed:
 			err = m.loadHead(payload)
@@ -93,8 +96,8 @@ func Restore(r io.Reader) (*Machine, error) {
 			return nil, fmt.Errorf("read snapshot, block of kind %d: %w", kind, err)
 		}
 	}
-	if !headed {
-		return nil, fmt.Errorf("read snapshot: no head: %w", errSnapshot)
+	if !headed || loader == nil {
+		return nil, fmt.Errorf("read snapshot: no head or no tree: %w", errSnapshot)
 	}
 	t, err := loader.finish()
 	if err != nil {

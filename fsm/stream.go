@@ -21,8 +21,9 @@ type RLocker interface {
 // A stream is streamMagic with its version, blocks, and an end block with the
 // number of blocks, their bytes and the state's digest; then nothing. A block
 // is a header (kind, length, stored length, checksum; little endian) and the
-// payload as one zstd frame. The checksum is CRC-32C over everything up to
-// here, so that blocks lost, repeated or moved are found as well.
+// payload, as it is when both lengths are equal and as one zstd frame
+// otherwise. The checksum is CRC-32C over everything up to here, so that blocks
+// lost, repeated or moved are found as well.
 const (
 	streamMagic = "coordd-state\x00\x01\x00\x00" // version 1
 
@@ -32,8 +33,13 @@ const (
 
 	blockHeaderSize = 13
 	// maxBlock bounds what a reader takes into memory, in bytes. A node that
-	// came through Raft is far smaller.
-	maxBlock = 256 << 20
+	// came through Raft is smaller.
+	maxBlock = 64 << 20
+	// maxFold is how many times its stored length a block may have: what a
+	// reader allocates stays in proportion to what it was given.
+	maxFold = 1024
+	// maxWindow is above the window of the writer's compression level, 4 MiB.
+	maxWindow = 8 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -74,6 +80,9 @@ func (s *streamWriter) block(kind byte, payload []byte) error {
 	}
 	var head [blockHeaderSize]byte
 	s.out = s.zstd.EncodeAll(payload, append(s.out[:0], head[:]...))
+	if n := len(s.out) - blockHeaderSize; n >= len(payload) || n*maxFold < len(payload) {
+		s.out = append(s.out[:blockHeaderSize], payload...)
+	}
 	s.out[0] = kind
 	binary.LittleEndian.PutUint32(s.out[1:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(s.out[5:], uint32(len(s.out)-blockHeaderSize))
@@ -98,9 +107,10 @@ func (s *streamWriter) close(digest uint64) error {
 // only io.EOF says that the stream is whole.
 type streamReader struct {
 	r       *bufio.Reader
-	zstd    *zstd.Decoder
+	zstd    *zstd.Decoder // nil until the first compressed block
 	stored  bytes.Buffer
-	payload []byte
+	plain   []byte // what zstd gave
+	payload []byte // the last block's: plain, or what is in stored
 	sum     uint32
 	blocks  uint64
 	size    uint64
@@ -110,8 +120,7 @@ type streamReader struct {
 }
 
 func newStreamReader(r io.Reader) *streamReader {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlock))
-	return &streamReader{r: bufio.NewReaderSize(r, 64<<10), zstd: dec, err: err}
+	return &streamReader{r: bufio.NewReaderSize(r, 64<<10)}
 }
 
 // next returns the next block, whose payload lasts until the call after. It
@@ -153,13 +162,13 @@ func (s *streamReader) readBlock() (kind byte, err error) {
 	if _, err := io.ReadFull(s.r, head[:]); err != nil {
 		return 0, early(err)
 	}
-	size := binary.LittleEndian.Uint32(head[1:])
-	if size > maxBlock {
-		return 0, fmt.Errorf("%w: block of %d bytes", errStream, size)
+	size, stored := int64(binary.LittleEndian.Uint32(head[1:])), int64(binary.LittleEndian.Uint32(head[5:]))
+	if size > maxBlock || stored > size || stored*maxFold < size {
+		return 0, fmt.Errorf("%w: block of %d bytes in %d", errStream, size, stored)
 	}
 	// The buffer grows with what is there, not with what the header claims.
 	s.stored.Reset()
-	if _, err := io.CopyN(&s.stored, s.r, int64(binary.LittleEndian.Uint32(head[5:]))); err != nil {
+	if _, err := io.CopyN(&s.stored, s.r, stored); err != nil {
 		return 0, early(err)
 	}
 	s.sum = crc32.Update(s.sum, castagnoli, head[:9])
@@ -167,14 +176,34 @@ func (s *streamReader) readBlock() (kind byte, err error) {
 	if s.sum != binary.LittleEndian.Uint32(head[9:]) {
 		return 0, fmt.Errorf("%w: checksum of block %d", errStream, s.blocks)
 	}
-	s.payload, err = s.zstd.DecodeAll(s.stored.Bytes(), s.payload[:0])
+	s.payload = s.stored.Bytes()
+	if stored < size {
+		s.payload, err = s.decompress(s.payload, int(size))
+	}
+	return head[0], err
+}
+
+// decompress returns the size bytes that frame holds; it allocates no more,
+// whatever the frame says.
+func (s *streamReader) decompress(frame []byte, size int) (p []byte, err error) {
+	if s.zstd == nil {
+		s.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlock),
+			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecodeAllCapLimit(true))
+		if err != nil {
+			return nil, fmt.Errorf("read state stream: %w", err)
+		}
+	}
+	if cap(s.plain) < size {
+		s.plain = make([]byte, 0, size)
+	}
+	p, err = s.zstd.DecodeAll(frame, s.plain[:0:size])
 	if err != nil {
-		return 0, fmt.Errorf("%w: decompress block %d: %w", errStream, s.blocks, err)
+		return nil, fmt.Errorf("%w: decompress block %d: %w", errStream, s.blocks, err)
 	}
-	if len(s.payload) != int(size) {
-		return 0, fmt.Errorf("%w: length of block %d", errStream, s.blocks)
+	if len(p) != size {
+		return nil, fmt.Errorf("%w: length of block %d", errStream, s.blocks)
 	}
-	return head[0], nil
+	return p, nil
 }
 
 // readEnd checks the end block and returns io.EOF if all is well.

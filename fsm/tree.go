@@ -12,8 +12,8 @@ import (
 // one string a node for name and data.
 //
 // It has no lock. Methods that change it need the writer's lock; lookup, child,
-// at, path, name, data, eachChild, stat, descendants, aclOf, containers, ttls
-// and the totals only read and may run beside each other. It checks nothing
+// at, path, name, data, eachChild, stat, descendants, aclOf, marked.each and
+// the totals only read and may run beside each other. It checks nothing
 // that ZooKeeper checks (access, versions, name syntax, ephemeral parents):
 // that is the machine's part.
 type tree struct {
@@ -22,11 +22,11 @@ type tree struct {
 	acls      aclTable
 	journal   journal
 	snapshots []*treeSnapshot
-	// marked holds the container and TTL nodes.
-	marked map[nodeID]struct{}
-	totals totals
-	// scratch is for paths built by methods that write.
+	marked    markedSet
+	totals    totals
+	// scratch is for paths built by methods that write, statBuf for the digest.
 	scratch []byte
+	statBuf [statBytes]byte
 }
 
 // totals are the running sums over all nodes.
@@ -46,16 +46,15 @@ func newTree() *tree {
 	t.create(system, "quota", []byte{}, aclOpen)
 	readable := t.internACL([]protocol.ACL{{Perms: protocol.PermRead, ID: protocol.WorldAnyone[0].ID}})
 	config := t.create(system, "config", []byte{}, readable)
-	t.update(config, func(r *record) { r.version = -1 })
+	t.update(config, func(r *record) { r.aversion = -1 }) // from the list, which ZooKeeper sets with version -1
 	return t
 }
 
 func newBareTree() *tree {
 	return &tree{
-		slab:   slab{limit: rootID},
-		index:  newIndex(),
-		acls:   newACLTable(),
-		marked: map[nodeID]struct{}{},
+		slab:  slab{limit: rootID},
+		index: newIndex(),
+		acls:  newACLTable(),
 	}
 }
 
@@ -120,7 +119,7 @@ func (t *tree) setData(id nodeID, data []byte) {
 	t.totals.dataSize += int64(len(data)) - int64(len(r.data()))
 	t.setStr(r, r.name(), data)
 	t.scratch = t.appendPath(t.scratch[:0], id)
-	r.setContent(t.scratch, data)
+	r.setContent(noPath.extend(t.scratch), t.scratch, data)
 	t.add(r)
 }
 
@@ -165,7 +164,7 @@ func (t *tree) fill(id, parent nodeID, name string, data []byte, with record) {
 	t.setStr(r, name, data)
 	t.hide(r)
 	t.scratch = t.appendPath(t.scratch[:0], id)
-	r.setContent(t.scratch, data)
+	r.setContent(noPath.extend(t.scratch), t.scratch, data)
 	t.totals.dataSize += pathLen(t.scratch) + int64(len(data))
 	t.totals.count++
 	t.attach(id, r)
@@ -229,24 +228,24 @@ func (t *tree) remove(id nodeID, zxid int64) {
 func (t *tree) attach(id nodeID, r *record) {
 	t.acls.ref(r.acl)
 	if isContainer(r.owner) || isTTL(r.owner) {
-		t.marked[id] = struct{}{}
+		t.marked.add(id)
 	}
 }
 
 func (t *tree) detach(id nodeID, r *record) {
 	t.acls.unref(r.acl)
 	if isContainer(r.owner) || isTTL(r.owner) {
-		delete(t.marked, id)
+		t.marked.remove(id)
 	}
 }
 
 func (t *tree) add(r *record) {
-	t.totals.zooKeeper += r.zooKeeperSum()
+	t.totals.zooKeeper += r.zooKeeperSum(&t.statBuf)
 	t.totals.state += r.stateSum(t.acls.entries[r.acl].hash)
 }
 
 func (t *tree) subtract(r *record) {
-	t.totals.zooKeeper -= r.zooKeeperSum()
+	t.totals.zooKeeper -= r.zooKeeperSum(&t.statBuf)
 	t.totals.state -= r.stateSum(t.acls.entries[r.acl].hash)
 }
 
@@ -346,23 +345,6 @@ func (t *tree) internACL(list []protocol.ACL) aclID { return t.acls.intern(list)
 
 // aclOf returns an access list; it must not be changed and may be kept.
 func (t *tree) aclOf(id aclID) []protocol.ACL { return t.acls.entries[id].list }
-
-// containers lists the container nodes by slot.
-func (t *tree) containers() []nodeID { return t.markedAs(isContainer) }
-
-// ttls lists the TTL nodes by slot.
-func (t *tree) ttls() []nodeID { return t.markedAs(isTTL) }
-
-func (t *tree) markedAs(kind func(owner int64) bool) []nodeID {
-	var ids []nodeID
-	for id := range t.marked {
-		if kind(t.slab.at(id).owner) {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
-}
 
 // quiesce ends an entry: slots freed in it may be used again, and access lists
 // that no node has are dropped unless a snapshot may still write them.

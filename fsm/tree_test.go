@@ -101,7 +101,17 @@ func check(t rapid.TB, tr *tree, want plainTree) {
 	if tr.count() != len(want) || tr.dataSize() != size || tr.digest() != sum {
 		t.Fatalf("count %d, size %d, digest %x; want %d, %d, %x", tr.count(), tr.dataSize(), tr.digest(), len(want), size, sum)
 	}
-	if c, l := len(tr.containers()), len(tr.ttls()); c != containers || l != ttls {
+	c, l := 0, 0
+	tr.marked.each(func(id nodeID) bool {
+		switch owner := tr.at(id).owner; {
+		case isContainer(owner):
+			c++
+		case isTTL(owner):
+			l++
+		}
+		return true
+	})
+	if c != containers || l != ttls {
 		t.Fatalf("%d containers, %d TTL nodes; want %d, %d", c, l, containers, ttls)
 	}
 	if d := rebuilt(want).stateDigest(); d != tr.stateDigest() {
@@ -263,8 +273,8 @@ func TestFreshTree(t *testing.T) {
 		t.Errorf("root %+v, want %+v", root, want)
 	}
 	config := tr.lookup("/zookeeper/config")
-	if v := tr.stat(config).Version; v != -1 {
-		t.Errorf("config version %d, want -1", v)
+	if st := tr.stat(config); st.Version != 0 || st.Aversion != -1 {
+		t.Errorf("config version %d and aversion %d, want 0 and -1", st.Version, st.Aversion)
 	}
 	if acl := tr.aclOf(tr.at(config).acl); len(acl) != 1 || acl[0].Perms != protocol.PermRead {
 		t.Errorf("config ACL %v, want world:anyone:r", acl)

@@ -83,15 +83,19 @@ func (l *treeLoader) loadNodes(p []byte) error {
 		first := nodeID(binary.LittleEndian.Uint32(p))
 		live := binary.LittleEndian.Uint64(p[4:])
 		p = p[12:]
-		if first%groupSlots != 0 || live == 0 || len(l.groups) > 0 && first <= l.last {
+		g, begun := l.groups[first]
+		if !begun {
+			g.first = l.t.slab.limit
+		}
+		if first%groupSlots != 0 || live == 0 || len(l.groups) > 0 && first < l.last || bits.TrailingZeros64(live) < bits.Len64(g.live) {
 			return fmt.Errorf("%w: nodes out of order", errTree)
 		}
 		// The root comes first and slot 0 is none.
 		if len(l.groups) == 0 && (first != 0 || live&3 != 2) {
 			return fmt.Errorf("%w: no root", errTree)
 		}
-		l.groups[first] = loadedGroup{live, l.t.slab.limit}
-		l.last = first
+		g.live |= live
+		l.groups[first], l.last = g, first
 		for range bits.OnesCount64(live) {
 			var err error
 			if p, err = l.loadNode(p); err != nil {
@@ -172,37 +176,41 @@ func (l *treeLoader) finish() (*tree, error) {
 	return t, nil
 }
 
-// sum walks the tree from the root to add up its totals.
+// sum walks the tree from the root to add up its totals. A node's path is
+// hashed from its parent's on: from the root, a deep tree would take ages.
 func (l *treeLoader) sum() {
 	t := l.t
-	var path []byte
+	var path, data []byte
+	above := []pathSum{noPath}
 	for id := rootID; ; {
 		r := t.at(id)
+		parent := above[len(above)-1]
+		path = path[:parent.n]
 		if id != rootID {
 			path = append(append(path, '/'), r.name()...)
 		}
 		t.hide(r)
-		both := append(path, r.data()...)
-		r.setContent(path, both[len(path):])
-		path = both[:len(path)]
+		data = append(data[:0], r.data()...)
+		own := parent.extend(path)
+		r.setContent(own, path, data)
 		t.totals.count++
 		t.totals.dataSize += pathLen(path) + int64(len(r.data()))
 		t.attach(id, r)
 		t.add(r)
 
 		if r.firstChild != 0 {
+			above = append(above, own)
 			id = r.firstChild
 			continue
 		}
 		for id != rootID && r.next == 0 {
-			path = path[:len(path)-1-int(r.nameLen)]
+			above = above[:len(above)-1]
 			id = r.parent
 			r = t.at(id)
 		}
 		if id == rootID {
 			return
 		}
-		path = path[:len(path)-1-int(r.nameLen)]
 		id = r.next
 	}
 }

@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/coordd/coordd/protocol"
@@ -15,7 +16,7 @@ const groupSlots = 64
 // they hold.
 const (
 	partACLs  byte = 'A' // access lists, each before the first node that has it
-	partNodes byte = 'N' // groups of up to groupSlots neighbouring slots, ascending
+	partNodes byte = 'N' // groups of up to groupSlots neighbouring slots, ascending; a group may come in pieces
 	partEnd   byte = 'E' // totals
 
 	partSize = 256 << 10 // bytes from which on a block is written
@@ -83,35 +84,17 @@ type aclList struct {
 // may be called once.
 func (s *treeSnapshot) writeTo(w *streamWriter, mu RLocker) error {
 	var g group
-	acls, nodes := []byte{partACLs}, []byte{partNodes}
-	flush := func() error {
-		for _, part := range []*[]byte{&acls, &nodes} {
-			if len(*part) > 1 {
-				if err := w.block(blockTree, *part); err != nil {
-					return fmt.Errorf("write tree: %w", err)
-				}
-				*part = (*part)[:1]
-			}
-		}
-		return nil
-	}
+	parts := treeWriter{w: w, acls: []byte{partACLs}, nodes: []byte{partNodes}}
 	for more := true; more; {
 		mu.RLock()
 		more = s.copyGroup(&g)
 		mu.RUnlock()
-		for _, a := range g.acls {
-			acls = binary.LittleEndian.AppendUint32(acls, uint32(a.id))
-			acls = protocol.AppendACLs(acls, a.list)
-		}
-		nodes = appendGroup(nodes, &g)
-		if len(acls)+len(nodes) >= partSize {
-			if err := flush(); err != nil {
-				return err
-			}
+		if err := parts.group(&g); err != nil {
+			return fmt.Errorf("write tree: %w", err)
 		}
 	}
-	if err := flush(); err != nil {
-		return err
+	if err := parts.flush(); err != nil {
+		return fmt.Errorf("write tree: %w", err)
 	}
 	end := []byte{partEnd}
 	for _, v := range [...]uint64{uint64(s.totals.count), uint64(s.totals.dataSize), s.totals.zooKeeper, s.totals.state} {
@@ -119,6 +102,58 @@ func (s *treeSnapshot) writeTo(w *streamWriter, mu RLocker) error {
 	}
 	if err := w.block(blockTree, end); err != nil {
 		return fmt.Errorf("write tree: %w", err)
+	}
+	return nil
+}
+
+// treeWriter gathers lists and nodes into blocks of about partSize.
+type treeWriter struct {
+	w           *streamWriter
+	acls, nodes []byte // each with its part's byte in front
+}
+
+// group writes g, in pieces where its lists or nodes are large: a block is
+// never more than partSize and one of them.
+func (t *treeWriter) group(g *group) error {
+	for _, a := range g.acls {
+		t.acls = binary.LittleEndian.AppendUint32(t.acls, uint32(a.id))
+		t.acls = protocol.AppendACLs(t.acls, a.list)
+		if err := t.flushFull(); err != nil {
+			return err
+		}
+	}
+	for rest := g.live; rest != 0; {
+		piece, size := uint64(0), len(t.acls)+len(t.nodes)
+		for rest != 0 && size < partSize {
+			i := bits.TrailingZeros64(rest)
+			piece |= 1 << i
+			rest &^= 1 << i
+			size += nodeSize + len(g.slots[i].str)
+		}
+		t.nodes = appendGroup(t.nodes, g, piece)
+		if err := t.flushFull(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *treeWriter) flushFull() error {
+	if len(t.acls)+len(t.nodes) < partSize {
+		return nil
+	}
+	return t.flush()
+}
+
+// flush writes what has gathered: the lists first, as the nodes need them.
+func (t *treeWriter) flush() error {
+	for _, part := range []*[]byte{&t.acls, &t.nodes} {
+		if len(*part) > 1 {
+			if err := t.w.block(blockTree, *part); err != nil {
+				return err
+			}
+			*part = (*part)[:1]
+		}
 	}
 	return nil
 }
@@ -151,15 +186,13 @@ func (s *treeSnapshot) copyGroup(g *group) (more bool) {
 	return s.cursor < s.limit
 }
 
-func appendGroup(b []byte, g *group) []byte {
-	if g.live == 0 {
-		return b
-	}
+// appendGroup appends those nodes of a group whose bits are in live.
+func appendGroup(b []byte, g *group, live uint64) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint32(b, uint32(g.first))
-	b = le.AppendUint64(b, g.live)
+	b = le.AppendUint64(b, live)
 	for i := range g.slots {
-		if g.live>>i&1 == 0 {
+		if live>>i&1 == 0 {
 			continue
 		}
 		r := &g.slots[i]

@@ -31,7 +31,8 @@ type MultiOp struct {
 
 // MultiRequest is the body of multi and multiRead
 // (org.apache.zookeeper.MultiOperationRecord). Decoding fails on an operation
-// that neither may hold, and on a mixture of reads and writes.
+// that neither may hold, and on a mixture of reads and writes; Ops then holds
+// what came before.
 type MultiRequest struct{ Ops []MultiOp }
 
 // AppendTo appends the record.
@@ -48,13 +49,39 @@ func (r *MultiRequest) Decode(d *Decoder) {
 	var h MultiHeader
 	for h.Decode(d); d.Err() == nil && !h.Done; h.Decode(d) {
 		body := multiBody(h.Type)
-		if body == nil || len(r.Ops) > 0 && h.Type.read() != r.Ops[0].Type.read() {
+		if body == nil {
 			d.Fail()
 			return
 		}
-		body.Decode(d)
+		if body.Decode(d); d.Err() != nil {
+			return
+		}
 		r.Ops = append(r.Ops, MultiOp{h.Type, body})
+		if h.Type.read() != r.Ops[0].Type.read() {
+			d.Fail()
+			return
+		}
 	}
+}
+
+// Sound reports whether ZooKeeper can decode the creates: create, create2 and
+// createContainer want a list, and a mode that is known and has no TTL. Over a
+// missing list ZooKeeper stumbles instead of refusing it, and so spends no
+// zxid on the multi.
+func (r *MultiRequest) Sound() (sound, stumbles bool) {
+	for _, op := range r.Ops {
+		c, ok := op.Body.(*CreateRequest)
+		switch {
+		case !ok:
+		case !c.Mode.Valid():
+			return false, false
+		case c.ACL == nil:
+			return false, true
+		case c.Mode.TTL():
+			return false, false
+		}
+	}
+	return true, false
 }
 
 // Reads reports whether the operations are reads. An empty multi has none.

@@ -228,3 +228,30 @@ func TestMultiHolds(t *testing.T) {
 		}
 	}
 }
+
+// TestMultiSound: what ZooKeeper cannot decode in the creates of a multi, and
+// what it stumbles over.
+func TestMultiSound(t *testing.T) {
+	create := func(mode CreateMode, acl []ACL) MultiOp {
+		return MultiOp{OpCreate, &CreateRequest{Path: "/a", ACL: acl, Mode: mode}}
+	}
+	ttl := MultiOp{OpCreateTTL, &CreateTTLRequest{CreateRequest: CreateRequest{Path: "/a", Mode: 99}}}
+	for _, c := range []struct {
+		ops             []MultiOp
+		sound, stumbles bool
+	}{
+		{nil, true, false},
+		{[]MultiOp{create(Container, WorldAnyone), ttl}, true, false},
+		{[]MultiOp{create(7, WorldAnyone)}, false, false},
+		{[]MultiOp{create(PersistentTTL, WorldAnyone)}, false, false},
+		{[]MultiOp{create(PersistentTTL, nil)}, false, true},
+		{[]MultiOp{create(7, nil)}, false, false},
+		{[]MultiOp{create(Persistent, nil), create(7, nil)}, false, true},
+		{[]MultiOp{create(7, nil), create(Persistent, nil)}, false, false},
+	} {
+		sound, stumbles := (&MultiRequest{c.ops}).Sound()
+		if sound != c.sound || stumbles != c.stumbles {
+			t.Errorf("%+v: %v %v", c.ops, sound, stumbles)
+		}
+	}
+}

@@ -2,26 +2,44 @@ package server
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/coordd/coordd/config"
+	"github.com/coordd/coordd/fsm"
 	"github.com/coordd/coordd/server/peer"
 )
 
 // makeSelf is this server as its peers see it.
 func (s *Server) makeSelf() *peer.Self {
 	return &peer.Self{
-		Member: s.id,
-		Nonce:  s.forwarder.nonce,
-		ClusterID: func() [16]byte {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.cluster
-		},
-		State:  s.peerState,
-		Known:  func(member uint8) bool { _, ok := s.cfg.Member(member); return ok },
-		Logger: s.log.Named("peer"),
+		Member:    s.id,
+		Nonce:     s.forwarder.nonce,
+		ClusterID: s.clusterID,
+		State:     s.peerState,
+		Known:     func(member uint8) bool { _, ok := s.cfg.Member(member); return ok },
+		Logger:    s.log.Named("peer"),
 	}
+}
+
+// clusterID returns the id of this server's cluster, zero if it is not known
+// yet. One that the directories have lost is learned from the state again.
+func (s *Server) clusterID() [16]byte {
+	s.mu.Lock()
+	id := s.cluster
+	s.mu.Unlock()
+	select {
+	case <-s.opened:
+	default:
+		return id
+	}
+	if id == [16]byte{} {
+		s.replica.View(func(m *fsm.Machine) { id = m.ClusterID() })
+		s.learnCluster(id)
+	}
+	return id
 }
 
 // peerState is what a handshake says of this server's data. Joining without a
@@ -49,46 +67,81 @@ func (s *Server) peerState() peer.State {
 	return st
 }
 
+const (
+	// probeTimeout bounds a question to a member that is to answer at once.
+	probeTimeout = time.Second
+	// firstProbeTimeout leaves a member the time to find out whether another
+	// process of ours is alive (peer.DefaultDoubleWait), and so to tell us.
+	firstProbeTimeout = peer.DefaultDoubleWait + time.Second
+	// differenceLasts is how long a list that differed is held against its
+	// server once that does not answer.
+	differenceLasts = 10 * time.Second
+)
+
+// initializeFile in dataDir is the operator's word that there is no data to
+// wait for (zkServer-initialize.sh).
+const initializeFile = "initialize"
+
 // firstStart decides about an empty server's first start. It asks the other
-// voters until all have answered that they are empty too, or a majority has and
-// initLimit is over, and then reports true. It reports false when one of them
-// has data, whose group this server then joins. Answers are remembered, for
-// nothing can have been committed before by a server that was empty since.
+// voters until all have answered that they are empty too and then reports true;
+// once initLimit is over, 10 s at most, a majority is enough, and with the
+// operator's word at once. It reports false when one of them has data, whose
+// group this server then joins. Answers are remembered: what a server that was
+// empty has now is no older than this one, which has been empty all the while.
+//
+// Two faults of a configuration make it wait for the operator: a voter whose
+// list differs, for which of the lists is meant is not ours to guess, and
+// another live process with this server's id. This server asks itself too, by
+// the address that the others have for it: the double may be the one there.
 func (s *Server) firstStart() bool {
-	patience := time.Now().Add(max(s.cfg.InitTimeout(), 10*time.Second))
+	patience := time.Now().Add(min(s.cfg.InitTimeout(), 10*time.Second))
 	said := time.Now()
-	fresh, voters := map[uint8]bool{s.id: true}, 0
-	for _, m := range s.cfg.Members {
-		if !m.Observer {
-			voters++
-		}
-	}
+	fresh, voters := map[uint8]bool{s.id: true}, len(s.cfg.Voters())
+	differing := map[uint8][32]byte{}
+	var differed time.Time
 	for {
-		for _, m := range s.cfg.Members {
-			if m.Observer || fresh[m.ID] {
-				continue
+		var data uint8 // a server that has some
+		doubled := false
+		for _, m := range s.cfg.Voters() {
+			st, err := s.probeWithin(firstProbeTimeout, m)
+			same := err != nil || st.ListDigest == s.cfg.MembershipDigest()
+			if !same && differing[m.ID] != st.ListDigest {
+				differing[m.ID] = st.ListDigest
+				s.log.Error("the server.N lines differ from those of another server: make them the same in every zoo.cfg, then restart",
+					"peer", m.ID, "differing", s.cfg.DifferingMembers(st.ListDigest))
 			}
-			switch st, ok := s.probe(m); {
-			case !ok || st.Data == peer.Joining:
+			var refused *peer.Refused
+			switch {
+			case errors.As(err, &refused):
+				doubled = doubled || refused.Reason == peer.DoubledID || refused.Reason == peer.SameID
+			case err != nil:
 			case st.Data == peer.HasData:
-				s.log.Info("other servers have data: this one joins them, without a vote until they admit it", "peer", m.ID)
-				return false
-			case st.ListDigest != s.cfg.MembershipDigest():
-				s.log.Error("server.N lines differ from those of another server: make them the same", "peer", m.ID)
-			default:
+				data = m.ID
+			case !same:
+				differed = time.Now()
+			case st.Data != peer.Joining:
 				fresh[m.ID] = true
 			}
 		}
-		majority := time.Now().After(patience) && len(fresh) > voters/2 && s.cfg.Raft.Bootstrap == config.BootstrapMajority
-		if len(fresh) == voters || majority {
-			s.log.Info("first start: all servers asked are empty", "answered", len(fresh), "voters", voters)
+		agreed := time.Since(differed) > differenceLasts
+		majority := agreed && len(fresh) > voters/2 &&
+			(time.Now().After(patience) && s.cfg.Raft.Bootstrap == config.BootstrapMajority || s.toldToInitialize())
+		switch {
+		case doubled: // peer has said so
+		case len(fresh) == voters:
+			s.log.Info("first start: all servers are empty", "voters", voters)
+			return true
+		case data != 0:
+			s.log.Info("other servers have data: this one joins them, without a vote until they admit it", "peer", data)
+			return false
+		case majority:
+			s.log.Warn("first start without servers that do not answer: if one of them holds data of this ensemble, stop now and start that one first",
+				"empty", len(fresh), "voters", voters)
 			return true
 		}
-		if last, _ := s.replica.Indexes(); last > 0 {
-			return false // a leader has found this server
-		}
 		if time.Since(said) > 5*time.Second {
-			s.log.Warn("first start waits for the other servers", "answered", len(fresh), "voters", voters)
+			s.log.Warn("first start waits until every server has said that it is empty", "answered", len(fresh), "voters", voters,
+				"majorityIn", max(time.Until(patience), 0).Round(time.Second), "bootstrap", s.cfg.Raft.Bootstrap)
 			said = time.Now()
 		}
 		select {
@@ -99,10 +152,21 @@ func (s *Server) firstStart() bool {
 	}
 }
 
+// toldToInitialize reports whether the operator has given his word.
+func (s *Server) toldToInitialize() bool {
+	_, err := os.Stat(filepath.Join(s.cfg.DataDir, initializeFile))
+	return err == nil
+}
+
 // probe asks a member for its state.
 func (s *Server) probe(m config.Member) (peer.State, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	st, err := s.probeWithin(probeTimeout, m)
+	return st, err == nil
+}
+
+func (s *Server) probeWithin(timeout time.Duration, m config.Member) (peer.State, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	_, hello, err := peer.Dial(ctx, s.self, m.QuorumAddr(), m.ID, peer.PurposeProbe)
-	return hello.State, err == nil
+	return hello.State, err
 }

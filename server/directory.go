@@ -66,8 +66,8 @@ func writeDurably(dir, name, text string) error {
 	return d.Sync()
 }
 
-// learnCluster writes the cluster's id to the data directories, once. It runs
-// in apply.
+// learnCluster writes the cluster's id to the data directories. It runs in
+// apply, which waits for the disk this once in a server's life.
 func (s *Server) learnCluster(id [16]byte) {
 	s.mu.Lock()
 	known := s.cluster
@@ -86,11 +86,9 @@ func (s *Server) learnCluster(id [16]byte) {
 	if s.cfg.DataLogDir != s.cfg.DataDir {
 		dirs = append(dirs, s.cfg.DataLogDir)
 	}
-	go func() {
-		for _, dir := range dirs {
-			if err := writeDurably(dir, clusterFile, hex.EncodeToString(id[:])+"\n"); err != nil {
-				s.fail(fmt.Errorf("write cluster id: %w", err))
-			}
+	for _, dir := range dirs {
+		if err := writeDurably(dir, clusterFile, hex.EncodeToString(id[:])+"\n"); err != nil {
+			s.fail(fmt.Errorf("write cluster id: %w", err))
 		}
-	}()
+	}
 }

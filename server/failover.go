@@ -16,35 +16,53 @@ const (
 	// lostPatience bounds how long a broken stream to the leader is looked
 	// into; after that Raft's timeouts decide.
 	lostPatience = time.Second
+	// confirmPatience bounds the look of a server that another one asks; it is
+	// less than the other waits for the answer.
+	confirmPatience = 80 * time.Millisecond
 	// failoverPatience bounds the agreement of the survivors.
 	failoverPatience = 2 * time.Second
 )
 
-// leaderLost looks into a stream to the leader that broke. A refused dial says
-// that the process is dead: the survivors then agree at once on who stands for
-// election. Anything else is left to Raft's timeouts.
+// leaderLost looks into a stream to the leader that broke. If the leader's
+// process is dead, the survivors agree at once on who stands for election.
+// Anything else is left to Raft's timeouts.
+//
+// A firewall can refuse connections as well as a dead process does. So that one
+// between two servers does not depose a leader that lives, both of the leader's
+// ports must refuse, and not only here: only servers that find the leader dead
+// themselves are counted as its survivors (position), and it takes a quorum of
+// them for anybody to stand.
 func (s *Server) leaderLost(leader config.Member) {
 	ctx, cancel := context.WithTimeout(context.Background(), lostPatience)
 	defer cancel()
+	if !s.isDead(ctx, leader) {
+		return // follow dials again
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), failoverPatience)
+	defer cancel()
+	stood := s.replica.Failover(ctx, leader.ID, survivors{s})
+	s.log.Info("the leader's process is gone", "leader", leader.ID, "standing", stood)
+}
+
+// isDead reports whether m's process is gone: its ports refuse connections.
+func (s *Server) isDead(ctx context.Context, m config.Member) bool {
+	return s.refuses(ctx, m, m.QuorumAddr()) && s.refuses(ctx, m, m.ElectionAddr())
+}
+
+func (s *Server) refuses(ctx context.Context, m config.Member, addr string) bool {
 	for ctx.Err() == nil {
-		conn, _, err := peer.Dial(ctx, s.self, leader.QuorumAddr(), leader.ID, peer.PurposeProbe)
-		if conn != nil {
-			conn.Close()
-		}
+		_, _, err := peer.Dial(ctx, s.self, addr, m.ID, peer.PurposeProbe)
 		switch {
 		case err == nil:
-			return // it lives: follow dials again
+			return false
 		case errors.Is(err, syscall.ECONNREFUSED):
-			ctx, cancel := context.WithTimeout(context.Background(), failoverPatience)
-			defer cancel()
-			stood := s.replica.Failover(ctx, leader.ID, survivors{s})
-			s.log.Info("the leader's process is gone", "leader", leader.ID, "standing", stood)
-			return
+			return true
 		case !peer.Lost(err):
-			return // a time-out, say: it may only be slow
+			return false // a time-out, say: it may only be slow
 		}
 		time.Sleep(time.Millisecond) // a dying process accepts for a moment
 	}
+	return false
 }
 
 // survivors asks the other voters where they stand.
@@ -89,7 +107,7 @@ func (s *Server) ask(ctx context.Context, m config.Member, lost uint8) (replica.
 		case <-conn.Done():
 		}
 	}()
-	if err := conn.Send(peer.MsgFailover, s.position(lost).AppendTo(nil)); err != nil {
+	if err := conn.Send(peer.MsgFailover, s.ownPosition(lost).AppendTo(nil)); err != nil {
 		return replica.Survivor{}, err
 	}
 	typ, p, err := conn.Recv()
@@ -103,8 +121,18 @@ func (s *Server) ask(ctx context.Context, m config.Member, lost uint8) (replica.
 	return replica.Survivor{ID: m.ID, Leader: a.Leader, Voter: a.Voter, Term: a.Term, LastTerm: a.LastTerm, LastIndex: a.LastIndex}, nil
 }
 
-// position is where this server stands, for the others.
+// position is where this server stands, for another one that asks about the
+// death of lost. It may not stand, nor be counted, while it finds lost alive.
 func (s *Server) position(lost uint8) peer.Position {
+	p := s.ownPosition(lost)
+	m, ok := s.cfg.Member(lost)
+	ctx, cancel := context.WithTimeout(context.Background(), confirmPatience)
+	defer cancel()
+	p.Voter = p.Voter && ok && s.isDead(ctx, m)
+	return p
+}
+
+func (s *Server) ownPosition(lost uint8) peer.Position {
 	me := s.replica.Standing()
 	return peer.Position{Lost: lost, Leader: me.Leader, Voter: me.Voter, Term: me.Term, LastTerm: me.LastTerm, LastIndex: me.LastIndex}
 }

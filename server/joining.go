@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +44,14 @@ type joining struct {
 // startJoining decides, before any port is open, whether this server may vote.
 // present says that log and stable store were there before they were opened.
 func (s *Server) startJoining(storage replica.Storage, present bool) error {
+	if err := s.matchClusterIDs(); err != nil {
+		return err
+	}
 	has, err := replica.HasEntries(storage)
+	if err != nil {
+		return err
+	}
+	gap, err := replica.SnapshotMissing(storage)
 	if err != nil {
 		return err
 	}
@@ -51,7 +60,7 @@ func (s *Server) startJoining(storage replica.Storage, present bool) error {
 		return err
 	}
 	belongs := s.cluster != [16]byte{}
-	if !marked && has && present {
+	if !marked && has && present && gap == nil {
 		return nil
 	}
 	if number == 0 {
@@ -59,12 +68,58 @@ func (s *Server) startJoining(storage replica.Storage, present bool) error {
 			return err
 		}
 	}
-	if has && !present || !has && belongs {
+	if has && !present || !has && belongs || gap != nil {
 		s.log.Warn("part of this server's data is gone: it joins the others again, without a vote until they admit it", "number", number)
+	}
+	if gap != nil { // marked first: from here on the log's loss is on record
+		s.log.Warn("the log is of no use without the snapshot it continues: it is cleared", "reason", gap, "dataDir", s.cfg.DataDir)
+		if err := replica.ClearLog(storage); err != nil {
+			return err
+		}
 	}
 	s.joining.lost.Store(has || belongs)
 	s.joining.number.Store(number)
-	storage.Stable.SetJoining(true)
+	storage.Stable.SetJoining(number)
+	return nil
+}
+
+// checkLog looks whether Raft can start on the log of a server that has no vote
+// to be taken from it: one that runs alone, or an observer.
+func (s *Server) checkLog(storage replica.Storage) error {
+	missing, err := replica.SnapshotMissing(storage)
+	if missing == nil || err != nil {
+		return err
+	}
+	if s.cfg.Standalone {
+		return fmt.Errorf("%w: bring the snapshots of dataDir %s back, or empty it and dataLogDir %s to begin without data", missing, s.cfg.DataDir, s.cfg.DataLogDir)
+	}
+	s.log.Warn("the log is of no use without the snapshot it continues: it is cleared, and fetched again", "reason", missing, "dataDir", s.cfg.DataDir)
+	return replica.ClearLog(storage)
+}
+
+// matchClusterIDs sees to it that both data directories are of the same cluster,
+// and that both say so: the one that lacks the id may be a new disk.
+func (s *Server) matchClusterIDs() error {
+	if s.cfg.DataLogDir == s.cfg.DataDir {
+		return nil
+	}
+	logs, err := readClusterID(s.cfg.DataLogDir)
+	var none [16]byte
+	switch {
+	case err != nil:
+		return err
+	case logs == s.cluster:
+		return nil
+	case logs != none && s.cluster != none:
+		return fmt.Errorf("dataDir %s belongs to cluster %x, dataLogDir %s to cluster %x: put the directories of one server together", s.cfg.DataDir, s.cluster, s.cfg.DataLogDir, logs)
+	}
+	dir := s.cfg.DataLogDir
+	if s.cluster == none {
+		s.cluster, dir = logs, s.cfg.DataDir
+	}
+	if err := writeDurably(dir, clusterFile, hex.EncodeToString(s.cluster[:])+"\n"); err != nil {
+		return fmt.Errorf("write cluster id: %w", err)
+	}
 	return nil
 }
 
@@ -95,11 +150,14 @@ func (s *Server) markJoining() (uint64, error) {
 
 // mayVote takes the mark away, for good, and lets this server vote.
 func (s *Server) mayVote() error {
+	if err := removeDurably(s.cfg.DataDir, initializeFile); err != nil { // said once, meant once
+		return fmt.Errorf("remove %s: %w", initializeFile, err)
+	}
 	if err := removeDurably(s.cfg.DataLogDir, joiningFile); err != nil {
 		return fmt.Errorf("remove joining mark: %w", err)
 	}
 	s.joining.number.Store(0)
-	s.replica.SetJoining(false)
+	s.replica.SetJoining(0)
 	return nil
 }
 
@@ -175,7 +233,11 @@ func (s *Server) readmit(l *reign) {
 		states := s.states(members)
 		for _, m := range members {
 			st := states[m.ID]
-			if st.Data != peer.Joining || st.JoinNumber == 0 || s.admittedUnder(m.ID) == st.JoinNumber {
+			if st.Data != peer.Joining || st.JoinNumber == 0 {
+				continue
+			}
+			if s.admittedUnder(m.ID) == st.JoinNumber {
+				s.replica.Vouch(m.ID, st.JoinNumber) // it has yet to hear of that
 				continue
 			}
 			if m.Voter && !quorumWithout(m.ID, s.id, members, states) {
@@ -189,19 +251,26 @@ func (s *Server) readmit(l *reign) {
 	}
 }
 
-// states asks the other members where they stand. Those that do not answer
-// are missing.
+// states asks the other members, all at once, where they stand. Those that do
+// not answer are missing.
 func (s *Server) states(members []replica.Member) map[uint8]peer.State {
 	states := map[uint8]peer.State{}
+	var mu sync.Mutex
+	var asked sync.WaitGroup
 	for _, m := range members {
 		c, ok := s.cfg.Member(m.ID)
 		if !ok || m.ID == s.id {
 			continue
 		}
-		if st, ok := s.probe(c); ok {
-			states[m.ID] = st
-		}
+		asked.Go(func() {
+			if st, ok := s.probe(c); ok {
+				mu.Lock()
+				defer mu.Unlock()
+				states[m.ID] = st
+			}
+		})
 	}
+	asked.Wait()
 	return states
 }
 
@@ -222,22 +291,31 @@ func quorumWithout(joiner, leader uint8, members []replica.Member, states map[ui
 	return sound > voters/2
 }
 
-// bringBack takes the vote of m, waits until m has the log, gives it its vote
-// back and logs its admission, which alone lets it use the vote. The vote comes
-// first so that nothing is left to do once m's mark is gone.
+// bringBack takes the vote of m and vouches for it, waits until m has the log,
+// gives it its vote back and logs its admission, which alone lets it use the
+// vote. Until m's vote is gone it follows nobody. The vote comes back first so
+// that nothing is left to do once m's mark is gone.
+//
+// A voter that counts but does not vote is what that order costs: should the
+// leader die between the two, m counts as failed until the next one has begun
+// again. The other order could leave a server without mark and without vote.
 func (s *Server) bringBack(l *reign, m replica.Member, number uint64) error {
 	s.log.Info("server joins that lost its data", "peer", m.ID, "number", number)
-	if m.Voter {
-		if err := s.replica.Demote(m.ID); err != nil {
-			return err
-		}
+	// Also if m has no vote: what is committed by this proves, after number
+	// was heard, that this server still leads.
+	if err := s.replica.Demote(m.ID); err != nil {
+		return err
 	}
+	s.replica.Vouch(m.ID, number)
 	deadline := time.Now().Add(catchUpTimeout)
 	c, _ := s.cfg.Member(m.ID) // it has answered by that address
 	target, _ := s.replica.Indexes()
-	err := s.await(l, deadline, func() bool {
+	err := s.await(l, deadline, func() (bool, error) {
 		st, ok := s.probe(c)
-		return ok && st.JoinNumber == number && st.LastIndex >= target
+		if ok && st.JoinNumber != number && (st.JoinNumber != 0 || st.Data != peer.Joining) {
+			return false, errors.New("it has lost its data again")
+		}
+		return ok && st.JoinNumber == number && st.LastIndex >= target, nil
 	})
 	if err != nil {
 		return fmt.Errorf("wait until it has the log: %w", err)
@@ -248,15 +326,18 @@ func (s *Server) bringBack(l *reign, m replica.Member, number uint64) error {
 		}
 	}
 	l.add(32, func(e *fsm.EntryBuilder) { e.Admit(m.ID, number) })
-	if err := s.await(l, deadline, func() bool { return s.admittedUnder(m.ID) == number }); err != nil {
+	if err := s.await(l, deadline, func() (bool, error) { return s.admittedUnder(m.ID) == number, nil }); err != nil {
 		return fmt.Errorf("wait for its admission: %w", err)
 	}
 	return nil
 }
 
-// await returns nil once done reports true.
-func (s *Server) await(l *reign, deadline time.Time, done func() bool) error {
-	for !done() {
+// await returns nil once done reports true, or done's error.
+func (s *Server) await(l *reign, deadline time.Time, done func() (bool, error)) error {
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
 		if time.Now().After(deadline) {
 			return errors.New("it takes too long")
 		}
@@ -266,7 +347,6 @@ func (s *Server) await(l *reign, deadline time.Time, done func() bool) error {
 			return errors.New("leadership has ended")
 		}
 	}
-	return nil
 }
 
 func (s *Server) admittedUnder(member uint8) (number uint64) {

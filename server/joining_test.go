@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,88 @@ func TestWhoCarriesTheJoiningMark(t *testing.T) {
 				t.Errorf("the disk says %d, the server %d", on, number)
 			}
 		})
+	}
+}
+
+// A log that continues a snapshot which is gone says nothing, and Raft could
+// not start on it.
+func TestLogWithoutItsSnapshot(t *testing.T) {
+	s := joiner(t, t.TempDir())
+	dir := s.cfg.DataDir
+	open := func() replica.Storage {
+		t.Helper()
+		storage, err := replica.OpenStorage("wal", dir, dir, 3, replica.LogOptions{Logger: hclog.NewNullLogger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return storage
+	}
+	storage := open()
+	for i := uint64(5); i < 8; i++ {
+		if err := storage.Logs.StoreLogs([]*raft.Log{{Index: i, Term: 2, Data: []byte("x")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storage.Stable.Close()
+	storage.Logs.Close()
+	storage = open()
+	s.cfg.Standalone = true
+	if err := s.checkLog(storage); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a server that runs alone: %v", err)
+	}
+	s.cfg.Standalone = false
+	storage.Stable.Close()
+	storage.Logs.Close()
+	if number, votes := s.begin(t, false, true); number == 0 || votes || !s.joining.lost.Load() {
+		t.Errorf("number %d, votes %t, lost %t", number, votes, s.joining.lost.Load())
+	}
+	storage = open()
+	defer storage.Stable.Close()
+	defer storage.Logs.Close()
+	if missing, err := replica.SnapshotMissing(storage); missing != nil || err != nil {
+		t.Errorf("still missing: %v, %v", missing, err)
+	}
+	if err := storage.Logs.StoreLogs([]*raft.Log{{Index: 1, Term: 3, Data: []byte("y")}}); err != nil {
+		t.Errorf("the log does not begin anew: %v", err)
+	}
+}
+
+// The two directories of a server are of one cluster.
+func TestClusterIDsOfBothDirectories(t *testing.T) {
+	one, two := [16]byte{1}, [16]byte{2}
+	for _, tt := range []struct {
+		name       string
+		data, logs [16]byte
+		want       [16]byte
+		refused    bool
+	}{
+		{name: "new"},
+		{name: "both", data: one, logs: one, want: one},
+		{name: "new dataDir", logs: one, want: one},
+		{name: "new dataLogDir", data: one, want: one},
+		{name: "of two clusters", data: one, logs: two, refused: true},
+	} {
+		s := joiner(t, t.TempDir())
+		s.cfg.DataLogDir = t.TempDir()
+		for dir, id := range map[string][16]byte{s.cfg.DataDir: tt.data, s.cfg.DataLogDir: tt.logs} {
+			if id == [16]byte{} {
+				continue
+			}
+			if err := writeDurably(dir, clusterFile, hex.EncodeToString(id[:])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.cluster = tt.data
+		err := s.matchClusterIDs()
+		if (err != nil) != tt.refused {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		for _, dir := range []string{s.cfg.DataDir, s.cfg.DataLogDir} {
+			if id, err := readClusterID(dir); !tt.refused && (id != tt.want || err != nil || s.cluster != tt.want) {
+				t.Errorf("%s: %s says %x, %v; the server %x", tt.name, dir, id, err, s.cluster)
+			}
+		}
 	}
 }
 

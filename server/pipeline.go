@@ -85,13 +85,21 @@ func loggedRequest(op protocol.OpCode, body []byte) (fsm.Request, bool) {
 	r := fsm.Request{Op: op}
 	if make := protocol.Lookup(op).Request; make != nil {
 		d := protocol.NewDecoder(body)
-		make().Decode(&d)
-		if d.Err() != nil {
-			if op != protocol.OpMulti {
+		record := make()
+		record.Decode(&d)
+		multi, ok := record.(*protocol.MultiRequest)
+		if !ok && d.Err() != nil {
+			return r, false
+		}
+		if ok {
+			sound, stumbles := multi.Sound()
+			if stumbles {
 				return r, false
 			}
-			r.Op, r.Body = fsm.OpInvalid, protocol.AppendInt(nil, int32(protocol.MarshallingError))
-			return r, true
+			if !sound || d.Err() != nil {
+				r.Op, r.Body = fsm.OpInvalid, protocol.AppendInt(nil, int32(protocol.MarshallingError))
+				return r, true
+			}
 		}
 	}
 	r.Body = append([]byte{}, body...)

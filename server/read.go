@@ -32,7 +32,7 @@ var readers = map[protocol.OpCode]func(r *reading, b []byte) ([]byte, protocol.E
 	protocol.OpGetEphemerals:        (*reading).getEphemerals,
 	protocol.OpMultiRead:            (*reading).multiRead,
 	protocol.OpSetWatches:           (*reading).setWatches,
-	protocol.OpSetWatches2:          (*reading).setWatches,
+	protocol.OpSetWatches2:          (*reading).setWatches2,
 	protocol.OpAddWatch:             (*reading).addWatch,
 	protocol.OpCheckWatches:         (*reading).checkWatches,
 	protocol.OpRemoveWatches:        (*reading).removeWatches,
@@ -194,7 +194,8 @@ func (r *reading) getEphemerals(b []byte) ([]byte, protocol.ErrCode) {
 func (r *reading) multiRead(b []byte) ([]byte, protocol.ErrCode) {
 	start := len(b)
 	var req protocol.MultiRequest
-	if req.Decode(&r.d); r.d.Err() != nil {
+	req.Decode(&r.d)
+	if sound, _ := req.Sound(); !sound || r.d.Err() != nil {
 		return b[:start], protocol.MarshallingError
 	}
 	if len(req.Ops) > 0 && !req.Reads() {
@@ -271,15 +272,23 @@ func (r *reading) removeWatches(b []byte) ([]byte, protocol.ErrCode) {
 // missed, before the reply (DataTree.setWatches). A null list ends it with
 // MarshallingError after the lists before it.
 func (r *reading) setWatches(b []byte) ([]byte, protocol.ErrCode) {
-	var req protocol.SetWatches2Request
-	req.SetWatchesRequest.Decode(&r.d)
-	persistent := len(r.d.Rest()) > 0
-	if persistent {
-		req.Persistent, req.PersistentRecursive = r.d.Strings(), r.d.Strings()
-	}
-	if r.d.Err() != nil {
+	req := protocol.SetWatches2Request{Persistent: []string{}, PersistentRecursive: []string{}}
+	if req.SetWatchesRequest.Decode(&r.d); r.d.Err() != nil {
 		return b, protocol.MarshallingError
 	}
+	return b, r.catchUpAll(&req)
+}
+
+// setWatches2 does the same with two more lists.
+func (r *reading) setWatches2(b []byte) ([]byte, protocol.ErrCode) {
+	var req protocol.SetWatches2Request
+	if req.Decode(&r.d); r.d.Err() != nil {
+		return b, protocol.MarshallingError
+	}
+	return b, r.catchUpAll(&req)
+}
+
+func (r *reading) catchUpAll(req *protocol.SetWatches2Request) protocol.ErrCode {
 	seen := req.RelativeZxid
 	lists := []struct {
 		paths []string
@@ -297,18 +306,19 @@ func (r *reading) setWatches(b []byte) ([]byte, protocol.ErrCode) {
 		{req.Persistent, func(p string) { r.watch(true, p, watch.Persistent) }},
 		{req.PersistentRecursive, func(p string) { r.watch(true, p, watch.PersistentRecursive) }},
 	}
-	if !persistent {
-		lists = lists[:3]
-	}
-	for _, l := range lists {
+	const lookedUp = 3 // of the lists; ZooKeeper stumbles over a null path there
+	for i, l := range lists {
 		if l.paths == nil {
-			return b, protocol.MarshallingError
+			return protocol.MarshallingError
 		}
 		for _, p := range l.paths {
+			if p == protocol.NullString && i < lookedUp {
+				return protocol.MarshallingError
+			}
 			l.each(p)
 		}
 	}
-	return b, protocol.OK
+	return protocol.OK
 }
 
 // catchUp registers a data or child watch, or tells what it missed since the
@@ -329,12 +339,10 @@ func (r *reading) catchUp(path string, kind watch.Kind, changed protocol.EventTy
 	}
 }
 
-// missed sends an event that a reconnecting client missed, if it may read the
-// node; its header says zxid -1.
+// missed sends an event that a reconnecting client missed; its header says
+// zxid -1. Unlike other events ZooKeeper sends these to whoever asks, whether
+// the node can be read or not.
 func (r *reading) missed(typ protocol.EventType, path string) {
-	if acl, ok := r.m.NodeACL(path); ok && !r.m.CanRead(acl, r.ids) {
-		return
-	}
 	r.c.out = append(r.c.out, watch.NotificationFrame(-1, typ, path)...)
 	r.c.stats.sent++
 }

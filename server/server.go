@@ -62,7 +62,7 @@ type Server struct {
 	failed    chan error
 
 	mu        sync.Mutex
-	reign     *reign // guarded by mu
+	reign     *reign        // guarded by mu
 	nextReign chan struct{} // closed when reign changes; guarded by mu
 	reignedAt time.Time
 	conns     map[*conn]struct{}
@@ -149,16 +149,7 @@ func (s *Server) startReplica() error {
 	if err != nil {
 		return fmt.Errorf("look for the log: %w", err)
 	}
-	storage, err := replica.OpenStorage(string(cfg.Raft.LogStore), cfg.DataDir, cfg.DataLogDir, cfg.SnapRetainCount, replica.LogOptions{
-		Logger: s.log.Named("log"),
-		OnStore: func(d time.Duration, entries int, err error) {
-			s.metrics.LogStores.Inc()
-			if d > cfg.FsyncWarning && cfg.FsyncWarning > 0 {
-				s.metrics.FsyncSlow.Inc()
-				s.log.Warn("writing to the log is slow", "took", d)
-			}
-		},
-	})
+	storage, err := s.openStorage()
 	if err != nil {
 		return err
 	}
@@ -166,23 +157,32 @@ func (s *Server) startReplica() error {
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
-	wire, pool := replica.NewLocalWire()
+	openWire := func() (replica.Wire, int, error) {
+		wire, pool := replica.NewLocalWire()
+		return wire, pool, nil
+	}
+	var peers replica.Peers
 	members := []replica.Member{{ID: s.id, Addr: "standalone", Voter: true}}
+	if !cfg.Standalone && cfg.PeerType != config.Observer {
+		err = s.startJoining(storage, present)
+	} else {
+		err = s.checkLog(storage)
+	}
+	if err != nil {
+		storage.Logs.Close()
+		storage.Stable.Close()
+		return err
+	}
 	if !cfg.Standalone {
 		s.self = s.makeSelf()
 		me, _ := cfg.Member(s.id)
-		if cfg.PeerType != config.Observer {
-			if err := s.startJoining(storage, present); err != nil {
-				storage.Logs.Close()
-				storage.Stable.Close()
-				return err
-			}
-		}
-		if wire, pool, err = s.openPeerPorts(me); err != nil {
+		if err := s.listenForStreams(me); err != nil {
 			storage.Logs.Close()
 			storage.Stable.Close()
 			return err
 		}
+		openWire = func() (replica.Wire, int, error) { return s.openWire(me) }
+		peers = survivors{s}
 		members = members[:0]
 		for _, m := range cfg.Members {
 			members = append(members, replica.Member{ID: m.ID, Addr: m.ElectionAddr(), Voter: !m.Observer})
@@ -190,7 +190,8 @@ func (s *Server) startReplica() error {
 	}
 	t := cfg.Raft
 	s.replica, err = replica.Open(replica.Options{
-		ID: s.id, Wire: wire, MaxPool: pool, Storage: storage, Sink: s.sink, Logger: s.log, Fatal: s.fail,
+		ID: s.id, OpenWire: openWire, Storage: storage, Reopen: s.reopenStorage, Joining: s.joining.number.Load(),
+		Sink: s.sink, Peers: peers, Logger: s.log, GaveUp: s.gaveUp, Fatal: s.fail,
 		Timing: replica.Timing{
 			Heartbeat: t.HeartbeatTimeout, Election: t.ElectionTimeout, Lease: t.LeaderLeaseTimeout, Commit: t.CommitTimeout,
 			SnapshotThreshold: t.SnapshotThreshold, TrailingLogs: t.TrailingLogs,
@@ -204,33 +205,56 @@ func (s *Server) startReplica() error {
 		return s.replica.Bootstrap(members)
 	}
 	if s.joining.number.Load() != 0 {
-		s.replica.SetJoining(true)
 		go s.join(members)
 	}
 	return nil
 }
 
-// openPeerPorts listens on the ports between servers.
-func (s *Server) openPeerPorts(me config.Member) (replica.Wire, int, error) {
+// openStorage opens the log, the stable store and the snapshots.
+func (s *Server) openStorage() (replica.Storage, error) {
+	return replica.OpenStorage(string(s.cfg.Raft.LogStore), s.cfg.DataDir, s.cfg.DataLogDir, s.cfg.SnapRetainCount, replica.LogOptions{
+		Logger: s.log.Named("log"),
+		OnStore: func(d time.Duration, entries int, err error) {
+			s.metrics.LogStores.Inc()
+			if d > s.cfg.FsyncWarning && s.cfg.FsyncWarning > 0 {
+				s.metrics.FsyncSlow.Inc()
+				s.log.Warn("writing to the log is slow", "took", d)
+			}
+		},
+	})
+}
+
+// listenForStreams opens the first port between servers.
+func (s *Server) listenForStreams(me config.Member) error {
+	quorum, err := net.Listen("tcp", s.peerAddr(me, me.QuorumPort))
+	if err != nil {
+		return fmt.Errorf("listen for servers (first port of server.%d): %w", me.ID, err)
+	}
+	s.listeners = append(s.listeners, quorum)
+	streams := peer.Listen(quorum, s.self, map[peer.Purpose]func(*peer.Conn, peer.Hello){peer.PurposeStream: s.acceptStream})
+	go streams.Serve()
+	s.listeners = append(s.listeners, streams)
+	return nil
+}
+
+// openWire opens the second port between servers, for Raft.
+func (s *Server) openWire(me config.Member) (replica.Wire, int, error) {
+	election, err := net.Listen("tcp", s.peerAddr(me, me.ElectionPort))
+	if err != nil {
+		return nil, 0, fmt.Errorf("listen for raft (second port of server.%d): %w", me.ID, err)
+	}
+	layer := raftLayer{peer.NewRaftLayer(election, s.self, me.ElectionAddr()), s.cfg}
+	wire, pool := replica.NewWire(layer, me.ElectionAddr(), s.log.Named("raft"))
+	return wire, pool, nil
+}
+
+// peerAddr is where to listen for servers.
+func (s *Server) peerAddr(me config.Member, port int) string {
 	host := me.Host
 	if s.cfg.QuorumListenOnAllIPs {
 		host = ""
 	}
-	quorum, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(me.QuorumPort)))
-	if err != nil {
-		return nil, 0, fmt.Errorf("listen for servers (first port of server.%d): %w", me.ID, err)
-	}
-	s.listeners = append(s.listeners, quorum)
-	election, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(me.ElectionPort)))
-	if err != nil {
-		return nil, 0, fmt.Errorf("listen for raft (second port of server.%d): %w", me.ID, err)
-	}
-	streams := peer.Listen(quorum, s.self, map[peer.Purpose]func(*peer.Conn, peer.Hello){peer.PurposeStream: s.acceptStream})
-	go streams.Serve()
-	s.listeners = append(s.listeners, streams)
-	layer := raftLayer{peer.NewRaftLayer(election, s.self, me.ElectionAddr()), s.cfg}
-	wire, pool := replica.NewWire(layer, me.ElectionAddr(), s.log.Named("raft"))
-	return wire, pool, nil
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // raftLayer finds out whom an address belongs to, for the handshake.

@@ -138,4 +138,4 @@ func (s *Server) Ensemble() admin.Ensemble {
 func (s *Server) Conf() admin.Conf { return admin.ConfOf(s.cfg) }
 
 // Fault implements admin.Source.
-func (s *Server) Fault() string { return "" }
+func (s *Server) Fault() string { return s.replica.Fault() }

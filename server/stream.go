@@ -47,7 +47,7 @@ func (s *Server) follow() {
 			return
 		default:
 		}
-		leader, term := s.replica.Leader()
+		leader, term := s.findLeader()
 		if leader != 0 && leader != s.id {
 			s.followLeader(leader, term)
 		}

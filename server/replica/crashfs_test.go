@@ -74,11 +74,13 @@ func (f *crashFS) ListDir(string) ([]string, error) {
 func (f *crashFS) Create(_, name string, size uint64) (types.WritableFile, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.may("create"); err != nil {
-		return nil, err
-	}
 	if f.files[name] != nil {
 		return nil, os.ErrExist
+	}
+	if err := f.may("create"); err != nil {
+		// A full disk has room for the name and none for the space.
+		f.files[name] = &crashFile{fs: f}
+		return nil, err
 	}
 	f.files[name] = &crashFile{fs: f, now: make([]byte, size)}
 	return f.files[name], nil

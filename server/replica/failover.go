@@ -47,7 +47,7 @@ func (t *Transport) Standing() (me Survivor, follower bool) {
 	if leader != "" {
 		me.Leader = memberID(leader)
 	}
-	me.Voter = !t.joining.Load() && t.voter(r)
+	me.Voter = t.joining.Load() == 0 && t.voter(r)
 	me.Term = r.CurrentTerm()
 	me.LastTerm, me.LastIndex = lastEntry(r)
 	return me, r.State() == raft.Follower
@@ -73,14 +73,16 @@ func lastEntry(r *raft.Raft) (term, index uint64) {
 // leader still when its turn comes. It reports whether this server stood.
 //
 // Standing skips pre-vote and the others' loyalty to the leader they know, so
-// lost must really be dead: its port refuses connections. It is safe in any
-// case, as every election is. With too few survivors for a quorum nobody
-// stands: that is left to the timeouts, which disturb no term.
+// lost must really be dead. It is safe in any case, as every election is; who
+// waits for his turn and hears from lost meanwhile stays put. With too few
+// survivors for a quorum nobody stands: that is left to the timeouts, which
+// disturb no term.
 func (t *Transport) Failover(ctx context.Context, lost uint8, peers Peers) (stood bool) {
 	me, follower := t.Standing()
 	if !follower || !me.Voter || !leaderless(me, lost) {
 		return false
 	}
+	start := time.Now()
 	asking, done := context.WithTimeout(ctx, askTimeout)
 	defer done()
 	var others []Survivor
@@ -95,7 +97,7 @@ func (t *Transport) Failover(ctx context.Context, lost uint8, peers Peers) (stoo
 	turn := time.After(time.Duration(rank(me, others)) * nextInTurn)
 	for {
 		now, follower := t.Standing()
-		if !follower || !leaderless(now, lost) {
+		if !follower || !leaderless(now, lost) || t.heardSince(start.Add(askTimeout)) {
 			return false
 		}
 		select {
@@ -109,6 +111,10 @@ func (t *Transport) Failover(ctx context.Context, lost uint8, peers Peers) (stoo
 		}
 	}
 }
+
+// heardSince reports whether a leader has been heard from after at. What the
+// dead one sent last may take a moment to be dealt with.
+func (t *Transport) heardSince(at time.Time) bool { return t.raft.Load().LastContact().After(at) }
 
 // leaderless reports whether s knows no leader but the one that is lost.
 func leaderless(s Survivor, lost uint8) bool { return s.Leader == 0 || s.Leader == lost }

@@ -163,6 +163,28 @@ func TestFailoverInTurn(t *testing.T) {
 	})
 }
 
+// One that waits for its turn hears that the leader lives after all.
+func TestWhoHearsFromTheLeaderStaysPut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startNet(t, 3, nodeOptions{})
+		leader := c.elect()
+		left := c.others(leader)
+		last, lost := leader.raft.LastIndex(), memberID(leader.id)
+		for _, f := range left {
+			if !eventually(time.Second, func() bool { return f.raft.LastIndex() == last }) {
+				t.Fatal("a follower does not follow")
+			}
+		}
+		if left[1].trans.Failover(t.Context(), lost, survivors{left[1], left, nil}) {
+			t.Error("stood although it heard from the leader")
+		}
+		time.Sleep(time.Second)
+		if leader.raft.State() != raft.Leader {
+			t.Error("the leader is deposed")
+		}
+	})
+}
+
 func TestNobodyStandsWithoutReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startNet(t, 3, nodeOptions{conf: func(c *raft.Config) {
@@ -183,11 +205,11 @@ func TestNobodyStandsWithoutReason(t *testing.T) {
 		if left[0].trans.Failover(t.Context(), memberID(left[1].id), ask(left[0])) {
 			t.Error("stood although the leader lives: another server is lost")
 		}
-		left[0].trans.SetJoining(true)
+		left[0].trans.SetJoining(1)
 		if left[0].trans.Failover(t.Context(), lost, ask(left[0])) {
 			t.Error("a joining server stood")
 		}
-		left[0].trans.SetJoining(false)
+		left[0].trans.SetJoining(0)
 		if left[0].trans.Failover(t.Context(), lost, survivors{left[0], left, map[*node]bool{left[1]: true}}) {
 			t.Error("stood without a quorum")
 		}

@@ -33,8 +33,8 @@ const wayOut = "restore the file, or, if the other servers have a quorum, empty 
 // LogStore is Raft's log on disk. It adds to the store that it wraps:
 //
 //   - any failed write is final: the library's idea of its last index is
-//     wrong after one (hashicorp/raft#612), so all later writes fail too and
-//     Failed tells the owner to close Raft and store and open both again;
+//     wrong after one (hashicorp/raft#612), so all later writes fail too, and
+//     OnFailure has the owner close Raft and store and open both again;
 //   - Stalled and the callback for a watchdog and for metrics.
 //
 // Reads go on after a failure. Safe for concurrent use.
@@ -46,8 +46,8 @@ type LogStore struct {
 	stalls    stallWatch
 
 	mu     sync.Mutex
-	failed error // first failed write; guarded by mu
-	failCh chan error
+	failed error       // first failed write; guarded by mu
+	onFail func(error) // nil, or told of it; guarded by mu
 }
 
 var (
@@ -120,7 +120,6 @@ func WrapLogStore(inner raft.LogStore, onStore func(d time.Duration, entries int
 		monotonic: ok && m.IsMonotonic(),
 		onStore:   onStore,
 		closers:   closers,
-		failCh:    make(chan error, 1),
 	}
 }
 
@@ -199,18 +198,29 @@ func (s *LogStore) write(verb string, op func() error) error {
 	if err == nil {
 		return nil
 	}
+	err = fmt.Errorf("%s log entries: %w", verb, err)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed == nil {
-		s.failed = fmt.Errorf("%s log entries: %w", verb, err)
-		s.failCh <- s.failed
+	if s.failed != nil {
+		defer s.mu.Unlock()
+		return s.failed
 	}
-	return s.failed
+	s.failed = err
+	tell := s.onFail
+	s.mu.Unlock()
+	if tell != nil {
+		tell(err)
+	}
+	return err
 }
 
-// Failed delivers the first failed write, once. The owner must then close Raft
-// and this store and open both again, or exit.
-func (s *LogStore) Failed() <-chan error { return s.failCh }
+// OnFailure has fn called at the first failed write, once, before that write
+// returns and from its goroutine. The owner must then close Raft and this
+// store and open both again, or exit. Call it before the first write.
+func (s *LogStore) OnFailure(fn func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onFail = fn
+}
 
 // Stalled returns how long the write under way has been running, 0 if there
 // is none.

@@ -171,24 +171,19 @@ func TestFailedWriteIsFinal(t *testing.T) {
 		inner := &faultyLogs{InmemStore: raft.NewInmemStore()}
 		var last error
 		s := WrapLogStore(inner, func(_ time.Duration, _ int, err error) { last = err })
+		var told []error
+		s.OnFailure(func(err error) { told = append(told, err) })
 		mustStore(t, s, records(1, 1, 10))
-		select {
-		case err := <-s.Failed():
-			t.Fatalf("%s: failed before any failure: %v", name, err)
-		default:
+		if len(told) > 0 {
+			t.Fatalf("%s: failed before any failure: %v", name, told)
 		}
 		broken := errors.New("no space left on device")
 		inner.err = broken
 		if err := op(s); !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
 		}
-		select {
-		case err := <-s.Failed():
-			if !errors.Is(err, broken) {
-				t.Errorf("%s: reported %v", name, err)
-			}
-		default:
-			t.Errorf("%s: the failure is not reported", name)
+		if len(told) != 1 || !errors.Is(told[0], broken) {
+			t.Errorf("%s: reported %v", name, told)
 		}
 		inner.err = nil // the disk is well again, the library's last index is not
 		if err := s.StoreLogs(records(2, 2, 10)); !errors.Is(err, broken) {
@@ -201,6 +196,9 @@ func TestFailedWriteIsFinal(t *testing.T) {
 			t.Errorf("%s: a later DeleteRange: %v", name, err)
 		}
 		wantLog(t, s, 1, 1, 10)
+		if len(told) != 1 {
+			t.Errorf("%s: reported again: %v", name, told)
+		}
 	}
 }
 
@@ -210,6 +208,8 @@ func TestFailedWriteOfALeaderIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &faultyLogs{InmemStore: raft.NewInmemStore()}
 		s := WrapLogStore(inner, nil)
+		reported := make(chan error, 1)
+		s.OnFailure(func(err error) { reported <- err })
 		c := startNet(t, 1, nodeOptions{logs: func(*node) raft.LogStore { return s }})
 		r := c.leader().raft
 		inner.err = errors.New("disk error")
@@ -217,7 +217,7 @@ func TestFailedWriteOfALeaderIsReported(t *testing.T) {
 			t.Error("a write was acknowledged that is not stored")
 		}
 		select {
-		case <-s.Failed():
+		case <-reported:
 		case <-time.After(time.Second):
 			t.Error("the failure is not reported")
 		}

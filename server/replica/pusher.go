@@ -58,15 +58,13 @@ func (t *Transport) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddr
 		stop:    make(chan struct{}),
 	}
 	t.mu.Lock()
-	closed := t.pipelines == nil
-	if !closed {
-		t.pipelines[p] = struct{}{}
-	}
-	t.mu.Unlock()
-	if closed {
+	defer t.mu.Unlock()
+	if t.pipelines == nil {
 		inner.Close()
 		return nil, raft.ErrTransportShutdown
 	}
+	t.pipelines[p] = struct{}{}
+	// Before the lock is given back: Close waits for whom it finds.
 	p.workers.Go(p.forward)
 	p.workers.Go(p.push)
 	return p, nil

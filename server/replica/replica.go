@@ -1,10 +1,31 @@
+// Package replica is this server's copy of the state, kept equal to all others
+// by Raft. It is the one importer of hashicorp/raft, and owns the state machine
+// and its lock.
+//
+// It guarantees:
+//
+//   - Every server applies the same entries in the same order, each once. What
+//     a Future or a Sink's result has told is in the logs of a quorum, on disk.
+//   - The faults of hashicorp/raft v1.7.3 do not show: replicas that diverge by
+//     a heartbeat (#695), votes stored by halves (#661), replication that wedges
+//     (#611, #612). See Transport and VoteStore.
+//   - A disk that fails a write of the log, a full one say, costs neither state
+//     nor process. Raft ends before it can go on with a wrong last index; stores
+//     and Raft are opened again as soon as the disk can be written, and until
+//     then this server acknowledges nothing, votes for nobody, leads nobody, and
+//     serves its state to readers. Fault says so.
+//   - A leader whose disk stalls hands its place to another server.
+//   - A log damaged elsewhere than in its torn last write is refused, not served.
+//
+// It leaves to others: who is a member and when to bootstrap; whether a server
+// may vote that lost its data (the server package asks its peers; SetJoining is
+// its switch); what is in an entry (fsm); to send a proposal again whose Future
+// failed; and to end the process when Fatal is told.
 package replica
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +44,13 @@ const maxAppendEntries = 512
 
 // proposeTimeout bounds the wait for Raft to take an entry, not to commit it.
 const proposeTimeout = 10 * time.Second
+
+const (
+	// transferTimeout bounds the wait for another server to lead.
+	transferTimeout = 5 * time.Second
+	// shutdownTimeout bounds the wait for Raft's end.
+	shutdownTimeout = 15 * time.Second
+)
 
 // Sink receives what the state machine yields while entries are applied, in
 // order, on every server. Its methods run on the apply goroutine under the
@@ -59,18 +87,34 @@ type Timing struct {
 	SnapshotThreshold, TrailingLogs    uint64
 }
 
-// Options are the settings of Open; all fields but Logger must be set.
+// Options are the settings of Open. Peers may be nil on a server that runs
+// alone; Logger and GaveUp may be nil; all else must be set.
 type Options struct {
-	ID      uint8
-	Wire    Wire
-	MaxPool int // the wire's pooled connections a peer
+	ID uint8
+	// OpenWire opens what carries Raft's messages and tells how many
+	// connections to a peer it pools. It is called again, after the wire was
+	// closed, each time the log is opened again.
+	OpenWire func() (wire Wire, maxPool int, err error)
+	// Storage holds the open stores. Open owns them, also when it fails.
 	Storage Storage
+	// Reopen opens them again after a failed write, once they are closed; it
+	// fails as long as the disk cannot be written. See CheckRoom.
+	Reopen func() (Storage, error)
+	// Joining, the number of this server's joining mark, keeps it out of every
+	// election from the first moment; see SetJoining.
+	Joining uint64
 	Timing  Timing
 	Sink    Sink
-	Logger  hclog.Logger
+	// Peers tells a leader with a failing disk who can take its place.
+	Peers  Peers
+	Logger hclog.Logger
+	// GaveUp is told, from any goroutine, that this server led, that its disk
+	// stalls, and that another was asked to take its place. Raft here knows
+	// nothing of it until the disk is back, so clients must be sent away.
+	GaveUp func()
 	// Fatal is told, at most once and from any goroutine, of a fault after
 	// which this process must not go on: an entry that cannot be decoded, or
-	// a log store whose write has failed.
+	// a disk that has stalled for too long.
 	Fatal func(error)
 }
 
@@ -78,21 +122,34 @@ type Options struct {
 // It owns the machine and its lock. All methods are safe for concurrent use.
 type Replica struct {
 	id        uint8
+	config    raft.Config
+	openWire  func() (Wire, int, error)
+	reopen    func() (Storage, error)
 	sink      Sink
+	peers     Peers
 	logger    hclog.Logger
-	raft      *raft.Raft
-	transport *Transport
-	storage   Storage
+	gaveUp    func()
 	fatal     func(error)
 	fatalOnce sync.Once
-	stop      chan struct{}
 	terms     chan bool
 	snapshots atomic.Uint64
+
+	current atomic.Pointer[core]   // never nil once Open is done; over while the stores are opened again
+	fault   atomic.Pointer[string] // why there is no running Raft; nil if there is
+
+	stop     chan struct{} // closed by Shutdown
+	stopOnce sync.Once
+	builder  sync.WaitGroup // rebuild, which alone replaces current
+	workers  sync.WaitGroup // all others
+
+	joinMu  sync.Mutex
+	joining uint64 // guarded by joinMu
+	latest  *core  // the one that starts or runs; guarded by joinMu
 
 	mu      sync.RWMutex
 	machine *fsm.Machine // guarded by mu
 	running bool         // Raft has started: a restore now replaces live state. Guarded by mu.
-	applied uint64       // index of the last entry applied. Guarded by mu.
+	applied uint64       // index of the last entry applied, or of the snapshot restored after it. Guarded by mu.
 }
 
 // Open starts Raft on what the stores hold. A server without a log stays
@@ -101,18 +158,37 @@ func Open(o Options) (*Replica, error) {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
+	if o.GaveUp == nil {
+		o.GaveUp = func() {}
+	}
 	r := &Replica{
-		id:      o.ID,
-		sink:    o.Sink,
-		logger:  o.Logger,
-		storage: o.Storage,
-		fatal:   o.Fatal,
-		stop:    make(chan struct{}),
-		terms:   make(chan bool, 64),
-		machine: fsm.New(),
+		id:       o.ID,
+		config:   raftConfig(o),
+		openWire: o.OpenWire,
+		reopen:   o.Reopen,
+		sink:     o.Sink,
+		peers:    o.Peers,
+		logger:   o.Logger,
+		gaveUp:   o.GaveUp,
+		fatal:    o.Fatal,
+		joining:  o.Joining,
+		stop:     make(chan struct{}),
+		terms:    make(chan bool, 64),
+		machine:  fsm.New(),
 	}
 	plant(r.machine)
-	r.transport = NewTransport(o.Wire, serverID(o.ID), o.MaxPool, o.Storage.Stable)
+	if err := r.start(o.Storage); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.running = true
+	r.mu.Unlock()
+	r.builder.Go(r.rebuild)
+	r.workers.Go(r.watch)
+	return r, nil
+}
+
+func raftConfig(o Options) raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = serverID(o.ID)
 	c.HeartbeatTimeout = o.Timing.Heartbeat
@@ -125,29 +201,7 @@ func Open(o Options) (*Replica, error) {
 	c.SnapshotInterval = 5 * time.Second
 	c.BatchApplyCh = true
 	c.Logger = o.Logger.Named("raft")
-	c.NotifyCh = r.terms
-	var err error
-	r.raft, err = raft.NewRaft(c, (*machineFSM)(r), o.Storage.Logs, o.Storage.Stable, o.Storage.Snapshots, r.transport)
-	if err != nil {
-		r.transport.Close()
-		return nil, fmt.Errorf("start raft: %w", err)
-	}
-	r.mu.Lock()
-	r.running = true
-	r.mu.Unlock()
-	r.transport.Attach(r.raft)
-	go r.watchLog()
-	return r, nil
-}
-
-// watchLog stops the server when its log store has failed: Raft's idea of its
-// last index is wrong from then on (hashicorp/raft#612).
-func (r *Replica) watchLog() {
-	select {
-	case err := <-r.storage.Logs.Failed():
-		r.die(fmt.Errorf("log store: %w", err))
-	case <-r.stop:
-	}
+	return *c
 }
 
 func (r *Replica) die(err error) { r.fatalOnce.Do(func() { go r.fatal(err) }) }
@@ -178,7 +232,8 @@ func (r *Replica) Bootstrap(members []Member) error {
 			c.Servers = append(c.Servers, s)
 		}
 	}
-	if err := r.raft.BootstrapCluster(c).Error(); err != nil {
+	bootstrap := func(library *raft.Raft) raft.Future { return library.BootstrapCluster(c) }
+	if err := r.current.Load().run(bootstrap, 0); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	return nil
@@ -193,7 +248,11 @@ type Future interface {
 // Propose gives Raft an entry to commit. Order of calls is order in the log.
 // An error does not mean that the entry will not be applied.
 func (r *Replica) Propose(entry []byte) Future {
-	return r.raft.ApplyLog(raft.Log{Data: entry}, proposeTimeout)
+	c := r.current.Load()
+	if c.isDown() {
+		return proposal{c: c}
+	}
+	return proposal{c, c.raft.ApplyLog(raft.Log{Data: entry}, proposeTimeout)}
 }
 
 // View runs fn under the read lock. fn must neither keep m nor call View.
@@ -205,29 +264,41 @@ func (r *Replica) View(fn func(m *fsm.Machine)) {
 
 // Leader returns the leader that this server knows, 0 for none, and the term.
 func (r *Replica) Leader() (id uint8, term uint64) {
-	term = r.raft.CurrentTerm()
-	_, l := r.raft.LeaderWithID()
-	return memberID(l), term
+	c := r.current.Load()
+	term = c.raft.CurrentTerm()
+	if c.isDown() {
+		return 0, term
+	}
+	_, l := c.raft.LeaderWithID()
+	if id = memberID(l); id == r.id && !c.leads() {
+		id = 0
+	}
+	return id, term
 }
 
-// Terms tells each time that this server gains (true) or loses leadership.
+// Down reports whether there is no Raft here at present, for want of a disk
+// that can be written; Fault says why.
+func (r *Replica) Down() bool { return r.current.Load().isDown() }
+
+// Terms tells each time that this server gains (true) or loses leadership. It
+// may tell of a loss twice.
 func (r *Replica) Terms() <-chan bool { return r.terms }
 
 // Leads reports whether Raft holds this server for the leader. A deposed
 // leader may believe so for a moment: never decide a read by it.
-func (r *Replica) Leads() bool { return r.raft.State() == raft.Leader }
+func (r *Replica) Leads() bool { return r.current.Load().leads() }
 
 // Indexes returns the last log index and the last index applied here.
 func (r *Replica) Indexes() (last, applied uint64) {
 	r.mu.RLock()
 	applied = r.applied
 	r.mu.RUnlock()
-	return r.raft.LastIndex(), applied
+	return r.current.Load().raft.LastIndex(), applied
 }
 
 // Members returns the group of the latest configuration in the log.
 func (r *Replica) Members() []Member {
-	f := r.raft.GetConfiguration()
+	f := r.current.Load().raft.GetConfiguration()
 	if f.Error() != nil {
 		return nil
 	}
@@ -240,102 +311,49 @@ func (r *Replica) Members() []Member {
 
 // TransferLeadership hands leadership to the most advanced voter, if there is
 // another.
-func (r *Replica) TransferLeadership() error { return r.raft.LeadershipTransfer().Error() }
+func (r *Replica) TransferLeadership() error {
+	return r.current.Load().run((*raft.Raft).LeadershipTransfer, transferTimeout)
+}
 
-// Shutdown stops Raft and closes the stores.
+// Shutdown stops Raft and closes the stores. It gives up on a disk that hangs,
+// and on a full one that does not take Raft's term: then nothing is closed, and
+// the process should end.
 func (r *Replica) Shutdown() error {
-	close(r.stop)
-	err := r.raft.Shutdown().Error()
-	return errors.Join(err, r.transport.Close(), r.storage.Logs.Close(), r.storage.Stable.Close())
-}
-
-// machineFSM is the Replica as hashicorp/raft calls it, on its apply goroutine.
-type machineFSM Replica
-
-var _ raft.BatchingFSM = (*machineFSM)(nil)
-
-// Apply implements raft.FSM.
-func (f *machineFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
-
-// ApplyBatch implements raft.BatchingFSM.
-func (f *machineFSM) ApplyBatch(logs []*raft.Log) []any {
-	f.mu.Lock()
-	for _, l := range logs {
-		if l.Type == raft.LogCommand {
-			if err := f.machine.Apply(l.Index, l.Term, l.Data, f.sink); err != nil {
-				f.mu.Unlock()
-				(*Replica)(f).die(fmt.Errorf("apply entry %d: %w", l.Index, err))
-				select {} // nothing after this entry may be applied
-			}
-			f.sink.Entry(f.machine)
-		}
-		f.applied = l.Index
+	r.stopOnce.Do(func() { close(r.stop) })
+	r.current.Load().end()
+	closed := make(chan error, 1)
+	go func() {
+		r.builder.Wait()
+		err := r.current.Load().close()
+		r.workers.Wait()
+		closed <- err
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(shutdownTimeout):
+		return fmt.Errorf("raft has not ended within %v: its stores are left open", shutdownTimeout)
 	}
-	f.mu.Unlock()
-	f.sink.Applied()
-	f.transport.AnnounceCommit(logs[len(logs)-1].Index)
-	return make([]any, len(logs))
-}
-
-// Snapshot implements raft.FSM: it only begins one.
-func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return &snapshot{f.machine.Snapshot(), (*Replica)(f)}, nil
-}
-
-// Restore implements raft.FSM: it builds the state aside and swaps it in.
-func (f *machineFSM) Restore(rc io.ReadCloser) error {
-	defer rc.Close()
-	m, err := fsm.Restore(rc)
-	if err != nil {
-		return fmt.Errorf("restore snapshot: %w", err)
-	}
-	plant(m)
-	f.mu.Lock()
-	f.machine = m
-	if f.running {
-		f.sink.Restored(m)
-	}
-	f.mu.Unlock()
-	f.sink.Applied()
-	return nil
-}
-
-type snapshot struct {
-	s *fsm.Snapshot
-	r *Replica
-}
-
-// Persist implements raft.FSMSnapshot. It runs beside Apply.
-func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := s.s.WriteTo(sink, &s.r.mu); err != nil {
-		sink.Cancel()
-		return fmt.Errorf("write snapshot: %w", err)
-	}
-	s.r.snapshots.Add(1)
-	return sink.Close()
-}
-
-// Release implements raft.FSMSnapshot.
-func (s *snapshot) Release() {
-	s.r.mu.Lock()
-	defer s.r.mu.Unlock()
-	s.s.Release()
 }
 
 // Machine returns the state for use inside the Sink's methods, where View
 // would wait for the lock that the caller already holds.
 func (r *Replica) Machine() *fsm.Machine { return r.machine }
 
-// Standing returns where this server stands when a leader has died.
+// Standing returns where this server stands when a leader has died. One that
+// cannot write its log is no voter then.
 func (r *Replica) Standing() Survivor {
-	me, _ := r.transport.Standing()
+	c := r.current.Load()
+	me, _ := c.transport.Standing()
+	if _, d := c.stalled(); c.isDown() || d > stallLimit {
+		me.Voter = false
+	}
 	return me
 }
 
 // Failover elects a successor of the leader lost, whose process is dead; see
 // Transport.Failover.
 func (r *Replica) Failover(ctx context.Context, lost uint8, peers Peers) (stood bool) {
-	return r.transport.Failover(ctx, lost, peers)
+	c := r.current.Load()
+	return !c.isDown() && c.transport.Failover(ctx, lost, peers)
 }

@@ -1,12 +1,15 @@
 package replica
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -16,6 +19,20 @@ import (
 // held up.
 const queueLen = 256
 
+// While a joining server waits to be vouched for, it keeps what a leader sends
+// it for up to holdFor before it refuses it, and looks every holdPoll whether
+// that has changed: a refusal makes the library wait longer each time before
+// it sends again, up to ten seconds.
+const (
+	holdFor  = time.Second
+	holdPoll = 10 * time.Millisecond
+)
+
+// vouchPrefix begins what a message says in Leader, a field that Raft no
+// longer reads, when its sender vouches for the receiver; the number of the
+// receiver's mark follows, 8 bytes big endian.
+var vouchPrefix = []byte("\x00coordd vouches for ")
+
 // Reasons for which a Transport refuses a message. They travel to the peer as
 // text; none contains "unexpected command", which the library would count as
 // a granted pre-vote.
@@ -23,6 +40,9 @@ var (
 	// ErrJoining is answered to, and returned for, every vote, pre-vote and
 	// TimeoutNow while this server is joining.
 	ErrJoining = errors.New("server is joining: it takes no part in elections")
+	// ErrNotVouched is answered to a leader's entries, heartbeats and
+	// snapshots while this server is joining and no leader has vouched for it.
+	ErrNotVouched = errors.New("server is joining: it follows no leader that has not taken its vote")
 	// ErrAppendsDropped is returned for AppendEntries and snapshots while
 	// DropAppends is on.
 	ErrAppendsDropped = errors.New("outgoing entries are held back: this leader gave up its place")
@@ -47,7 +67,8 @@ type Wire interface {
 //   - a refused append cannot wedge replication (#612, see pipeline);
 //   - vote requests survive dead pooled connections;
 //   - followers of an idle leader learn of a commit at once (AnnounceCommit);
-//   - switches for a joining server and for a leader whose disk stalls.
+//   - switches for a joining server and for a leader whose disk stalls, and the
+//     rule whom a joining server may follow (Vouch).
 //
 // All methods are safe for concurrent use. Use one Transport per raft.Raft:
 // Raft closes it when it shuts down.
@@ -58,7 +79,8 @@ type Transport struct {
 	votes *VoteStore // nil in tests that do without
 
 	raft     atomic.Pointer[raft.Raft] // nil until Attach
-	joining  atomic.Bool
+	joining  atomic.Uint64             // number of this server's joining mark; 0 = none
+	floor    atomic.Uint64             // term of the leader that vouched first; 0 = none has
 	dropping atomic.Bool
 
 	toRaft    chan raft.RPC
@@ -68,7 +90,8 @@ type Transport struct {
 
 	announced atomic.Uint64 // largest index given to AnnounceCommit
 	mu        sync.Mutex
-	pipelines map[*pipeline]struct{} // open ones; guarded by mu
+	pipelines map[*pipeline]struct{}   // open ones; guarded by mu
+	vouched   map[raft.ServerID]uint64 // marks' numbers, see Vouch; guarded by mu
 }
 
 var (
@@ -80,8 +103,8 @@ var (
 
 // NewTransport wraps wire for the server called id. maxPool is the wire's
 // number of pooled connections per peer. votes, when not nil, is the
-// VoteStore handed to the same Raft; with it no fast-path heartbeat overlaps
-// a change of term.
+// VoteStore handed to the same Raft; with it no fast-path heartbeat overlaps a
+// change of term, and the Transport is joining from the start if the store is.
 func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *Transport {
 	t := &Transport{
 		wire:      wire,
@@ -91,6 +114,10 @@ func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *T
 		toRaft:    make(chan raft.RPC, queueLen),
 		stop:      make(chan struct{}),
 		pipelines: make(map[*pipeline]struct{}),
+		vouched:   make(map[raft.ServerID]uint64),
+	}
+	if votes != nil {
+		t.joining.Store(votes.joiningNumber())
 	}
 	t.forwarder.Go(t.forward)
 	return t
@@ -100,11 +127,76 @@ func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *T
 // goes through Consumer.
 func (t *Transport) Attach(r *raft.Raft) { t.raft.Store(r) }
 
-// SetJoining turns the joining switch. While it is on, votes, pre-votes and
-// TimeoutNow are refused in both directions without reaching Raft. That
-// alone does not stop a server whose log so far names it as the only voter:
-// set VoteStore.SetJoining too.
-func (t *Transport) SetJoining(on bool) { t.joining.Store(on) }
+// SetJoining turns the joining switch: number is that of this server's mark,
+// 0 for none. While it is on, votes, pre-votes and TimeoutNow are refused in
+// both directions without reaching Raft, and what leaders send is refused until
+// one has vouched for this server (Vouch). That alone does not stop a server
+// whose log so far names it as the only voter: set VoteStore.SetJoining too.
+func (t *Transport) SetJoining(number uint64) {
+	if t.joining.Swap(number) != number {
+		t.floor.Store(0)
+	}
+}
+
+// Vouch tells the server called id, with everything that this one sends it from
+// now on as a leader, that its loss of data is dealt with: this server has
+// committed an entry, since it learned the number of that server's mark, in
+// whose configuration that server has no vote. Call it only then.
+//
+// A server that lost its data has forgotten which leaders it had voted out and
+// which entries it had acknowledged. To the others' Raft it is safe only as if
+// it were gone for good and another server, under the same name, were added
+// instead. It must therefore give neither vote nor acknowledgement to anybody
+// who may count it by a configuration from before its loss. It gives no votes
+// until a committed entry has admitted it. What it may acknowledge is decided
+// here: nothing, until a leader vouches for the number of its mark; from then
+// on what leaders of that leader's term and of later ones send.
+//
+//   - A leader of an earlier term may be one that this server had helped to
+//     vote out, and would count an acknowledgement as a voter's.
+//   - A leader of that term or a later one has the demotion in its log. The
+//     demotion was stored, after the loss, by a majority of the other voters,
+//     which meets every majority that could elect with a vote of this server
+//     from before: a server in both either stored the demotion first, and then
+//     refuses a candidate without it, or voted first, and then the demotion has
+//     the later term.
+//   - Asking the others for their highest term instead would not do: a vote
+//     given before the loss may still be under way to a candidate, whose term
+//     nobody else has heard of.
+//
+// Neither this nor the first term is kept on disk: Raft stores the term of the
+// first message that it is let through, and after a restart waits for a leader
+// to vouch again.
+func (t *Transport) Vouch(id raft.ServerID, number uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.vouched[id] = number
+}
+
+// vouch returns what a message to id says in Leader; nil without anything.
+func (t *Transport) vouch(id raft.ServerID) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	number := t.vouched[id]
+	if number == 0 {
+		return nil
+	}
+	return binary.BigEndian.AppendUint64(bytes.Clone(vouchPrefix), number)
+}
+
+// follows reports whether a message that a leader sent in term may reach Raft;
+// said is its Leader.
+func (t *Transport) follows(term uint64, said []byte) bool {
+	number := t.joining.Load()
+	if number == 0 {
+		return true
+	}
+	if rest, ok := bytes.CutPrefix(said, vouchPrefix); ok && len(rest) == 8 && binary.BigEndian.Uint64(rest) == number {
+		t.floor.CompareAndSwap(0, term)
+	}
+	floor := t.floor.Load()
+	return floor != 0 && term >= floor
+}
 
 // DropAppends turns the switch that makes all outgoing AppendEntries
 // (heartbeats and pipelines included) and snapshots fail, so that a leader
@@ -117,29 +209,64 @@ func (t *Transport) forward() {
 	for {
 		select {
 		case rpc := <-t.wire.Consumer():
-			if t.joining.Load() && refuseJoining(rpc) {
-				continue
+			switch {
+			case t.joining.Load() != 0 && refuseJoining(rpc):
+			case t.fromLeader(rpc):
+				t.enqueue(rpc)
+			default:
+				t.forwarder.Go(func() { t.hold(rpc) })
 			}
-			t.enqueue(rpc)
 		case <-t.stop:
 			return
 		}
 	}
 }
 
-// refuseJoining answers an election message and reports whether it was one.
-func refuseJoining(rpc raft.RPC) bool {
+// fromLeader reports whether rpc is from a leader that this server may follow,
+// or from no leader at all.
+func (t *Transport) fromLeader(rpc raft.RPC) bool {
 	switch req := rpc.Command.(type) {
-	case *raft.RequestVoteRequest:
-		rpc.Respond(&raft.RequestVoteResponse{Term: req.Term}, ErrJoining)
-	case *raft.RequestPreVoteRequest:
-		rpc.Respond(&raft.RequestPreVoteResponse{Term: req.Term}, ErrJoining)
-	case *raft.TimeoutNowRequest:
-		rpc.Respond(&raft.TimeoutNowResponse{}, ErrJoining)
-	default:
-		return false
+	case *raft.AppendEntriesRequest:
+		//lint:ignore SA1019 Raft's own use of the field is over
+		return t.follows(req.Term, req.Leader)
+	case *raft.InstallSnapshotRequest:
+		return t.follows(req.Term, req.Leader)
 	}
 	return true
+}
+
+// hold waits whether rpc's leader may be followed soon, and refuses it if not.
+func (t *Transport) hold(rpc raft.RPC) {
+	tick := time.NewTicker(holdPoll)
+	defer tick.Stop()
+	late := time.After(holdFor)
+	for !t.fromLeader(rpc) {
+		select {
+		case <-tick.C:
+		case <-late:
+			if rpc.Reader != nil {
+				// What follows the snapshot on its connection is not to
+				// be taken for a message.
+				io.Copy(io.Discard, rpc.Reader)
+			}
+			refuse(rpc, ErrNotVouched)
+			return
+		case <-t.stop:
+			refuse(rpc, raft.ErrTransportShutdown)
+			return
+		}
+	}
+	t.enqueue(rpc)
+}
+
+// refuseJoining answers an election message and reports whether it was one.
+func refuseJoining(rpc raft.RPC) bool {
+	switch rpc.Command.(type) {
+	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest, *raft.TimeoutNowRequest:
+		refuse(rpc, ErrJoining)
+		return true
+	}
+	return false
 }
 
 // enqueue hands rpc to Raft's main loop, unless the transport closes first.
@@ -147,27 +274,27 @@ func (t *Transport) enqueue(rpc raft.RPC) {
 	select {
 	case t.toRaft <- rpc:
 	case <-t.stop:
-		refuseClosed(rpc)
+		refuse(rpc, raft.ErrTransportShutdown)
 	}
 }
 
-// refuseClosed answers rpc with an empty response of its type, which the
-// in-memory transport insists on.
-func refuseClosed(rpc raft.RPC) {
+// refuse answers rpc with reason, and with an empty response of its type,
+// which the in-memory transport insists on.
+func refuse(rpc raft.RPC, reason error) {
 	var resp any
-	switch rpc.Command.(type) {
+	switch req := rpc.Command.(type) {
 	case *raft.AppendEntriesRequest:
 		resp = &raft.AppendEntriesResponse{}
 	case *raft.RequestVoteRequest:
-		resp = &raft.RequestVoteResponse{}
+		resp = &raft.RequestVoteResponse{Term: req.Term}
 	case *raft.RequestPreVoteRequest:
-		resp = &raft.RequestPreVoteResponse{}
+		resp = &raft.RequestPreVoteResponse{Term: req.Term}
 	case *raft.InstallSnapshotRequest:
 		resp = &raft.InstallSnapshotResponse{}
 	case *raft.TimeoutNowRequest:
 		resp = &raft.TimeoutNowResponse{}
 	}
-	rpc.Respond(resp, raft.ErrTransportShutdown)
+	rpc.Respond(resp, reason)
 }
 
 // Consumer returns the channel that Raft reads its messages from.
@@ -190,7 +317,7 @@ func (t *Transport) Close() error {
 		for {
 			select {
 			case rpc := <-t.toRaft:
-				refuseClosed(rpc)
+				refuse(rpc, raft.ErrTransportShutdown)
 				continue
 			default:
 			}
@@ -212,7 +339,10 @@ func (t *Transport) SetHeartbeatHandler(fast func(raft.RPC)) {
 		return
 	}
 	t.wire.SetHeartbeatHandler(func(rpc raft.RPC) {
-		if !t.fastHeartbeat(rpc, fast) {
+		switch {
+		case !t.fromLeader(rpc):
+			refuse(rpc, ErrNotVouched)
+		case !t.fastHeartbeat(rpc, fast):
 			t.enqueue(rpc)
 		}
 	})
@@ -248,10 +378,17 @@ func (t *Transport) EncodePeer(id raft.ServerID, addr raft.ServerAddress) []byte
 // DecodePeer implements raft.Transport.
 func (t *Transport) DecodePeer(b []byte) raft.ServerAddress { return t.wire.DecodePeer(b) }
 
-// AppendEntries implements raft.Transport; DropAppends makes it fail.
+// AppendEntries implements raft.Transport; DropAppends makes it fail. Pipelines
+// and snapshots need not vouch: heartbeats do.
 func (t *Transport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if t.dropping.Load() {
 		return ErrAppendsDropped
+	}
+	if said := t.vouch(id); said != nil {
+		vouching := *req
+		//lint:ignore SA1019 Raft's own use of the field is over
+		vouching.Leader = said
+		req = &vouching
 	}
 	return t.wire.AppendEntries(id, addr, req, resp)
 }
@@ -268,7 +405,7 @@ func (t *Transport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, r
 // when a pooled connection turns out dead: the library asks only once per
 // election, and all connections to a restarted peer are dead.
 func (t *Transport) RequestVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if t.joining.Load() {
+	if t.joining.Load() != 0 {
 		return ErrJoining
 	}
 	return t.retry(func() error { return t.wire.RequestVote(id, addr, req, resp) })
@@ -276,7 +413,7 @@ func (t *Transport) RequestVote(id raft.ServerID, addr raft.ServerAddress, req *
 
 // RequestPreVote implements raft.WithPreVote, with repeats as RequestVote.
 func (t *Transport) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	if t.joining.Load() {
+	if t.joining.Load() != 0 {
 		return ErrJoining
 	}
 	return t.retry(func() error { return t.wire.RequestPreVote(id, addr, req, resp) })
@@ -307,7 +444,7 @@ func deadConnection(err error) bool {
 
 // TimeoutNow implements raft.Transport: Raft's own leadership transfer.
 func (t *Transport) TimeoutNow(id raft.ServerID, addr raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	if t.joining.Load() {
+	if t.joining.Load() != 0 {
 		return ErrJoining
 	}
 	return t.wire.TimeoutNow(id, addr, req, resp)
@@ -335,7 +472,7 @@ func (t *Transport) InjectTimeoutNow() error {
 	switch {
 	case r == nil || r.State() != raft.Follower:
 		return ErrNotFollower
-	case t.joining.Load():
+	case t.joining.Load() != 0:
 		return ErrJoining
 	case !t.voter(r):
 		return fmt.Errorf("server %s has no vote", t.id)

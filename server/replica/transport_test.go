@@ -243,7 +243,9 @@ func TestJoiningTakesNoPartInElections(t *testing.T) {
 			two := raft.Configuration{Servers: []raft.Server{{ID: "1", Address: "n1"}, {ID: "9", Address: "n9"}}}
 			n := c.start("1", two, nodeOptions{conf: func(c *raft.Config) { c.HeartbeatTimeout, c.ElectionTimeout = time.Hour, time.Hour }})
 			c.nodes = append(c.nodes, n)
-			n.trans.SetJoining(joining)
+			if joining {
+				n.trans.SetJoining(1)
+			}
 			peer := c.stranger("n9")
 			check := func(what string, err error, granted bool) {
 				t.Helper()
@@ -314,7 +316,9 @@ func TestJoiningServerDoesNotElectItself(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				v.SetJoining(joining)
+				if joining {
+					v.SetJoining(1)
+				}
 				return v
 			}})
 			led := eventually(20*time.Second, func() bool { return c.nodes[0].raft.State() == raft.Leader })

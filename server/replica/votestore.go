@@ -61,7 +61,8 @@ type VoteStore struct {
 	term    uint64 // current term as stored; guarded by mu
 	pending uint64 // term of a vote whose candidate is yet to come; guarded by mu
 	vote    *vote  // nil: none in our format, the legacy keys hold; guarded by mu
-	joining bool   // guarded by mu
+	joining uint64 // number of this server's mark; guarded by mu
+	refused error  // why the write under way of the current term is repeated; guarded by mu
 }
 
 // vote is the last vote given, as stored.
@@ -113,18 +114,38 @@ func NewVoteStore(inner raft.StableStore) (*VoteStore, error) {
 // there, by the library's own test.
 func missing(err error) bool { return err.Error() == raftboltdb.ErrKeyNotFound.Error() }
 
-// SetJoining turns the switch that makes every vote fail. A server that lost
-// its data may find itself the only voter in the beginning of the log that it
+// SetJoining turns the switch that makes every vote fail, on with the number of
+// this server's joining mark, off with 0. A server that lost its data may find itself the only voter in the beginning of the log that it
 // is sent, and would elect itself without asking anybody.
-func (v *VoteStore) SetJoining(on bool) {
+func (v *VoteStore) SetJoining(number uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.joining = on
+	v.joining = number
+}
+
+func (v *VoteStore) joiningNumber() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.joining
 }
 
 // Stalled returns how long the write under way has been running, 0 if there
 // is none.
 func (v *VoteStore) Stalled() time.Duration { return v.stalls.stalled() }
+
+// Refused returns why the current term cannot be stored, while that write is
+// repeated; nil otherwise. Stalled without it is a disk that does not answer.
+func (v *VoteStore) Refused() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.refused
+}
+
+func (v *VoteStore) setRefused(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.refused = err
+}
 
 // Close closes the store. Call it once Raft has shut down: a repeated write of
 // the current term then gives up, on which the library panics.
@@ -156,7 +177,7 @@ func (v *VoteStore) Set(key, val []byte) error {
 		term = v.vote.term
 	}
 	v.mu.Unlock()
-	if joining {
+	if joining != 0 {
 		return errVoteJoining
 	}
 	b := append(binary.BigEndian.AppendUint64(nil, term), val...)
@@ -227,6 +248,7 @@ func (v *VoteStore) setTerm(term uint64) error {
 	defer v.stalls.begin()()
 	v.terms.Lock()
 	defer v.terms.Unlock()
+	defer v.setRefused(nil)
 	for {
 		err := v.inner.SetUint64([]byte(keyCurrentTerm), term)
 		if err == nil {
@@ -235,6 +257,7 @@ func (v *VoteStore) setTerm(term uint64) error {
 		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return err
 		}
+		v.setRefused(err)
 		select {
 		case <-time.After(termRetry):
 		case <-v.stop:

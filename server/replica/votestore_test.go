@@ -175,14 +175,14 @@ func TestDamagedVoteIsRefused(t *testing.T) {
 
 func TestJoiningServersVotesFail(t *testing.T) {
 	v := mustVotes(t, raft.NewInmemStore())
-	v.SetJoining(true)
+	v.SetJoining(1)
 	if err := giveVote(v, 3, "anyone"); !errors.Is(err, errVoteJoining) {
 		t.Errorf("vote while joining: %v", err)
 	}
 	if term, cand := readVote(t, v); term != 0 || cand != "" {
 		t.Errorf("a vote was kept: %d %q", term, cand)
 	}
-	v.SetJoining(false)
+	v.SetJoining(0)
 	if err := giveVote(v, 3, "one"); err != nil {
 		t.Error(err)
 	}

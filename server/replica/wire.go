@@ -47,6 +47,13 @@ type namedWire struct {
 
 func (w namedWire) LocalAddr() raft.ServerAddress { return w.addr }
 
+// Close also closes the pooled connections, which the library's own leaves open.
+func (w namedWire) Close() error {
+	err := w.NetworkTransport.Close()
+	w.CloseStreams()
+	return err
+}
+
 // NewLocalWire is the in-process transport of a server that runs alone.
 func NewLocalWire() (wire Wire, maxPool int) {
 	_, w := raft.NewInmemTransport("standalone")

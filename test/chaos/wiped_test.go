@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,22 @@ func run(t *testing.T, s *zkprocess.Server) {
 	t.Helper()
 	if err := s.Run(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// lose removes from s, which does not run, the files that the patterns name.
+func lose(t *testing.T, s *zkprocess.Server, patterns ...string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		files, _ := filepath.Glob(filepath.Join(s.DataDir, pattern))
+		if len(files) == 0 {
+			t.Fatalf("server %d has no %s", s.ID, pattern)
+		}
+		for _, f := range files {
+			if err := os.RemoveAll(f); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -118,4 +135,125 @@ func TestWipedServerElectsNobody(t *testing.T) {
 		mustExist(t, s, "/acknowledged")
 	}
 	await(t, patience, "the wiped server is admitted", func() bool { return !joining(wiped) })
+}
+
+// rejoins waits until s follows or leads, without a mark.
+func rejoins(t *testing.T, s *zkprocess.Server) {
+	t.Helper()
+	await(t, patience, fmt.Sprintf("server %d is admitted", s.ID), func() bool {
+		mode := s.Mode()
+		return (mode == "follower" || mode == "leader") && !joining(s)
+	})
+}
+
+// TestWipedServerIsKilledAtAnyMoment kills, and sometimes wipes again, a server
+// that joins, and at times the leader that brings it back.
+func TestWipedServerIsKilledAtAnyMoment(t *testing.T) {
+	random := newRandom(t)
+	servers := zkprocess.Start(t, zkprocess.Coordd(t), 3)
+	leader, followers := roles(t, servers)
+	wiped := followers[0]
+	wiped.Kill()
+	wipe(t, wiped)
+	for round := range 10 {
+		run(t, wiped)
+		time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
+		if round%4 == 3 { // together they could lose nothing but the service
+			leader.Kill()
+			time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
+			run(t, leader)
+		}
+		wiped.Kill()
+		if random.IntN(3) == 0 {
+			wipe(t, wiped)
+		}
+		leader, _ = roles(t, []*zkprocess.Server{leader, followers[1]})
+		if leader == followers[1] {
+			followers[1] = other(servers, wiped, leader)
+		}
+		create(t, leader, fmt.Sprintf("/round%d", round))
+	}
+	run(t, wiped)
+	rejoins(t, wiped)
+	leader.Kill()
+	roles(t, []*zkprocess.Server{wiped, followers[1]})
+	for round := range 10 {
+		mustExist(t, wiped, fmt.Sprintf("/round%d", round))
+	}
+}
+
+// other is the server that is none of these.
+func other(servers []*zkprocess.Server, these ...*zkprocess.Server) *zkprocess.Server {
+	for _, s := range servers {
+		if !slices.Contains(these, s) {
+			return s
+		}
+	}
+	return nil
+}
+
+// TestServerLosesItsSnapshots has logs that begin at a snapshot: without it, or
+// with an old one, they are of no use.
+func TestServerLosesItsSnapshots(t *testing.T) {
+	servers := zkprocess.Start(t, zkprocess.Coordd(t), 3, "coordd.snapshotThreshold=50", "coordd.trailingLogs=5")
+	leader, followers := roles(t, servers)
+	s := followers[0]
+	old := filepath.Join(t.TempDir(), "old")
+	for i, loss := range []func(){
+		func() {
+			if err := os.CopyFS(old, os.DirFS(filepath.Join(s.DataDir, "snapshots"))); err != nil {
+				t.Fatal(err)
+			}
+			lose(t, s, "snapshots")
+		},
+		func() {
+			lose(t, s, "snapshots")
+			if err := os.CopyFS(filepath.Join(s.DataDir, "snapshots"), os.DirFS(old)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func() { // all but the old snapshot
+			wipe(t, s)
+			if err := os.CopyFS(filepath.Join(s.DataDir, "snapshots"), os.DirFS(old)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		if i < 2 {
+			writeUntilSnapshot(t, leader, s, i)
+		}
+		s.Kill()
+		loss()
+		create(t, leader, fmt.Sprintf("/meanwhile%d", i))
+		run(t, s)
+		await(t, patience, "it joins again", func() bool { return joining(s) })
+		rejoins(t, s)
+		mustExist(t, s, fmt.Sprintf("/meanwhile%d", i))
+	}
+}
+
+// writeUntilSnapshot writes until s has taken a snapshot of its own and given up
+// the log before it.
+func writeUntilSnapshot(t *testing.T, leader, s *zkprocess.Server, n int) {
+	t.Helper()
+	newest := func() string {
+		files, _ := filepath.Glob(filepath.Join(s.DataDir, "snapshots", "*", "meta.json"))
+		if len(files) == 0 {
+			return ""
+		}
+		return slices.Max(files)
+	}
+	before, i := newest(), 0
+	c := dial(t, leader, zkclient.Options{})
+	defer c.Close()
+	await(t, patience, "a snapshot", func() bool {
+		for range 100 {
+			if _, err := c.Create(fmt.Sprintf("/snapshot%d-%d", n, i), nil, protocol.Persistent, nil); err != nil {
+				t.Fatal(err)
+			}
+			i++
+		}
+		return newest() != before
+	})
+	time.Sleep(300 * time.Millisecond) // the log is cut after the snapshot is there
 }

@@ -1,0 +1,209 @@
+package server
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/coordd/coordd/config"
+	"github.com/coordd/coordd/fsm"
+)
+
+// TestMain lets more ensembles run at once than there are cores: they wait more
+// than they work.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// ensemble is servers of one group in this process, some of which run.
+type ensemble struct {
+	t         *testing.T
+	dirs      []string // dataDir by index; dataLogDir is its subdirectory log
+	ports     [][3]int // client, quorum, election
+	lines     string   // added to each zoo.cfg
+	observers map[int]bool
+	running   []*Server
+}
+
+// newEnsemble prepares n servers; member i+1 is at index i. None is started. The
+// test runs beside others of its kind, which wait more than they work.
+func newEnsemble(t *testing.T, n int, lines ...string) *ensemble {
+	t.Helper()
+	t.Parallel()
+	e := &ensemble{t: t, lines: strings.Join(lines, "\n"), running: make([]*Server, n)}
+	for i := range n {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		e.dirs = append(e.dirs, dir)
+		e.name(i)
+		var ports [3]int
+		for k := range ports {
+			ln, err := net.Listen("tcp", e.host(i)+":0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close() // when all have one
+			ports[k] = ln.Addr().(*net.TCPAddr).Port
+		}
+		e.ports = append(e.ports, ports)
+	}
+	t.Cleanup(func() {
+		for i := range e.running {
+			e.stop(i)
+			eventually(t, "the directory is gone", func() bool { return os.RemoveAll(e.dirs[i]) == nil })
+		}
+	})
+	return e
+}
+
+func (e *ensemble) host(i int) string { return fmt.Sprintf("127.0.0.%d", i+1) }
+
+// name writes the file myid.
+func (e *ensemble) name(i int) {
+	e.t.Helper()
+	if err := os.WriteFile(filepath.Join(e.dirs[i], "myid"), fmt.Appendf(nil, "%d\n", i+1), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// start runs server i.
+func (e *ensemble) start(i int) *Server {
+	e.t.Helper()
+	text := fmt.Sprintf(`dataDir=%s
+dataLogDir=%s
+clientPort=%d
+clientPortAddress=%s
+tickTime=100
+initLimit=10
+syncLimit=50
+coordd.heartbeatTimeout=100
+coordd.electionTimeout=100
+coordd.leaderLeaseTimeout=100
+admin.enableServer=false
+%s
+`, e.dirs[i], filepath.Join(e.dirs[i], "log"), e.ports[i][0], e.host(i), e.lines)
+	for k, p := range e.ports {
+		role := "participant"
+		if e.observers[k] {
+			role = "observer"
+		}
+		text += fmt.Sprintf("server.%d=%s:%d:%d:%s\n", k+1, e.host(k), p[1], p[2], role)
+	}
+	cfg, err := config.Parse("zoo.cfg", strings.NewReader(text), os.ReadFile)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	s, err := Start(cfg, hclog.NewNullLogger(), Build{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.running[i] = s
+	return s
+}
+
+// stop ends server i, if it runs, which must not have failed.
+func (e *ensemble) stop(i int) {
+	s := e.running[i]
+	if s == nil {
+		return
+	}
+	e.running[i] = nil
+	s.Shutdown()
+	select {
+	case err := <-s.Failed():
+		e.t.Errorf("server %d failed: %v", i+1, err)
+	default:
+	}
+}
+
+// lose removes files of server i, which does not run; "." is all but myid.
+func (e *ensemble) lose(i int, names ...string) {
+	e.t.Helper()
+	for _, name := range names {
+		if name == "." {
+			if err := os.RemoveAll(e.dirs[i]); err != nil {
+				e.t.Fatal(err)
+			}
+			if err := os.Mkdir(e.dirs[i], 0o700); err != nil {
+				e.t.Fatal(err)
+			}
+			e.name(i)
+			continue
+		}
+		files, _ := filepath.Glob(filepath.Join(e.dirs[i], name))
+		if len(files) == 0 {
+			e.t.Fatalf("server %d has no %s to lose", i+1, name)
+		}
+		for _, f := range files {
+			if err := os.RemoveAll(f); err != nil {
+				e.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// leads waits until one of the running servers leads and serves.
+func (e *ensemble) leads() (leader *Server) {
+	e.t.Helper()
+	eventually(e.t, "a leader", func() bool {
+		leader = nil
+		for _, s := range e.running {
+			if s != nil && s.currentReign() != nil && s.Serving() {
+				leader = s
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+// votes waits until s is a voter without a mark, which has all that the leader
+// has.
+func (e *ensemble) votes(s *Server) {
+	e.t.Helper()
+	eventually(e.t, fmt.Sprintf("server %d votes", s.id), func() bool {
+		_, marked, err := readJoining(s.cfg.DataLogDir)
+		return err == nil && !marked && s.joining.number.Load() == 0 && s.Serving() && s.replica.Standing().Voter
+	})
+}
+
+// write logs something.
+func (e *ensemble) write() {
+	e.t.Helper()
+	e.log(func(entry *fsm.EntryBuilder) { entry.Settings(fsm.Settings{}) })
+}
+
+// log has whoever leads log and apply what add puts into an entry.
+func (e *ensemble) log(add func(entry *fsm.EntryBuilder)) {
+	e.t.Helper()
+	eventually(e.t, "an entry", func() bool {
+		entry := fsm.NewEntry(time.Now().UnixMilli())
+		add(entry)
+		return e.leads().replica.Propose(entry.Bytes()).Error() == nil
+	})
+}
+
+// nobodyLeads fails the test if somebody leads within d.
+func (e *ensemble) nobodyLeads(d time.Duration) {
+	e.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for _, s := range e.running {
+			if s != nil && s.currentReign() != nil {
+				e.t.Fatalf("server %d leads", s.id)
+			}
+		}
+	}
+}

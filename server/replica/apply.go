@@ -1,0 +1,159 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/coordd/coordd/fsm"
+)
+
+// errBehind refuses a snapshot of a state that is ahead of Raft's index.
+var errBehind = errors.New("this Raft has not yet passed what was applied before it started")
+
+// machineFSM is the Replica as hashicorp/raft calls it, on its apply goroutine.
+//
+// The machine outlives a Raft. The next one begins at its snapshot and passes
+// entries that the machine has applied already; they are committed, so they are
+// the same ones, and are skipped.
+type machineFSM struct {
+	*Replica
+	core *core
+}
+
+var _ raft.BatchingFSM = (*machineFSM)(nil)
+
+// Apply implements raft.FSM.
+func (f *machineFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM.
+func (f *machineFSM) ApplyBatch(logs []*raft.Log) []any {
+	last := logs[len(logs)-1].Index
+	f.mu.Lock()
+	f.core.passed = last
+	if last <= f.applied {
+		f.mu.Unlock()
+		return make([]any, len(logs))
+	}
+	for _, l := range logs {
+		if l.Index <= f.applied {
+			continue
+		}
+		if l.Type == raft.LogCommand {
+			if err := f.machine.Apply(l.Index, l.Term, l.Data, f.sink); err != nil {
+				f.mu.Unlock()
+				f.die(fmt.Errorf("apply entry %d: %w", l.Index, err))
+				<-f.stop
+				runtime.Goexit() // nothing after this entry may be applied
+			}
+			f.sink.Entry(f.machine)
+		}
+		f.applied = l.Index
+	}
+	f.mu.Unlock()
+	f.sink.Applied()
+	f.core.transport.AnnounceCommit(last)
+	return make([]any, len(logs))
+}
+
+// Snapshot implements raft.FSM: it only begins one. Raft gives it the index of
+// the last entry passed, which must be that of the state.
+func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.core.passed < f.applied {
+		return nil, errBehind
+	}
+	return &snapshot{f.machine.Snapshot(), f.Replica}, nil
+}
+
+// Restore implements raft.FSM: it builds the state aside and swaps it in
+// together with its index. A snapshot that is no newer than the state is left
+// alone.
+func (f *machineFSM) Restore(rc io.ReadCloser) error {
+	defer rc.Close()
+	index, err := snapshotIndex(rc)
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	f.mu.Lock()
+	known := f.running && index <= f.applied
+	if known {
+		f.core.passed = index
+	}
+	f.mu.Unlock()
+	if known {
+		return nil
+	}
+	m, err := fsm.Restore(rc)
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	plant(m)
+	f.mu.Lock()
+	f.machine, f.applied, f.core.passed = m, index, index
+	if f.running {
+		f.sink.Restored(m)
+	}
+	f.mu.Unlock()
+	f.sink.Applied()
+	return nil
+}
+
+// indexedSnapshots lets Restore know the index of the snapshot that it reads,
+// which the library does not tell.
+type indexedSnapshots struct{ raft.SnapshotStore }
+
+type indexedSnapshot struct {
+	io.ReadCloser
+	index uint64
+}
+
+// Open implements raft.SnapshotStore.
+func (s indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, rc, err := s.SnapshotStore.Open(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return meta, indexedSnapshot{rc, meta.Index}, nil
+}
+
+// snapshotIndex finds what indexedSnapshots put in, under the library's own
+// wrapping.
+func snapshotIndex(rc io.ReadCloser) (uint64, error) {
+	for {
+		if s, ok := rc.(indexedSnapshot); ok {
+			return s.index, nil
+		}
+		w, ok := rc.(raft.ReadCloserWrapper)
+		if !ok {
+			return 0, errors.New("its index is not known")
+		}
+		rc = w.WrappedReadCloser()
+	}
+}
+
+type snapshot struct {
+	s *fsm.Snapshot
+	r *Replica
+}
+
+// Persist implements raft.FSMSnapshot. It runs beside Apply.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.s.WriteTo(sink, &s.r.mu); err != nil {
+		sink.Cancel()
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	s.r.snapshots.Add(1)
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (s *snapshot) Release() {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	s.s.Release()
+}
