@@ -14,6 +14,10 @@ import (
 // leader that refused one or could not be reached.
 const redial = 5 * time.Millisecond
 
+// look is how often a server looks for what Raft does not tell of by itself:
+// that the same leader has a new term.
+const look = 100 * time.Millisecond
+
 // stream is a 2888 stream to another server, which leads in its term.
 type stream struct {
 	conn *peer.Conn
@@ -42,16 +46,18 @@ func (st *stream) sendDigest(at fsm.Mark) {
 // follow keeps a stream to whoever leads, until the server stops.
 func (s *Server) follow() {
 	for {
-		select {
-		case <-s.stop:
-			return
-		default:
-		}
+		change, wait := s.replica.LeaderChange(), look
 		leader, term := s.findLeader()
 		if leader != 0 && leader != s.id {
 			s.followLeader(leader, term)
+			wait = redial
 		}
-		time.Sleep(redial)
+		select {
+		case <-change:
+		case <-time.After(wait):
+		case <-s.stop:
+			return
+		}
 	}
 }
 
@@ -106,15 +112,15 @@ func (s *Server) followLeader(leader uint8, term uint64) {
 
 // closeWhenDeposed ends a stream when Raft here knows another leader.
 func (s *Server) closeWhenDeposed(conn *peer.Conn, leader uint8, term uint64, gone chan struct{}) {
-	tick := time.NewTicker(redial)
-	defer tick.Stop()
 	for {
+		change := s.replica.LeaderChange()
+		if l, t := s.replica.Leader(); l != 0 && l != leader || t > term && l == leader {
+			conn.Close()
+			return
+		}
 		select {
-		case <-tick.C:
-			if l, t := s.replica.Leader(); l != 0 && l != leader || t > term && l == leader {
-				conn.Close()
-				return
-			}
+		case <-change:
+		case <-time.After(look):
 		case <-gone:
 			return
 		case <-s.stop:
@@ -197,7 +203,7 @@ func (s *Server) awaitReign(term uint64, done <-chan struct{}) *reign {
 		}
 		select {
 		case <-next:
-		case <-time.After(10 * redial): // in case it leads no more
+		case <-time.After(look): // in case it leads no more
 		case <-done:
 			return nil
 		}

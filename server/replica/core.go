@@ -17,9 +17,10 @@ type core struct {
 	raft      *raft.Raft
 	transport *Transport
 	storage   Storage
-	notify    chan bool     // Raft's word on this server's leadership
-	down      chan struct{} // closed when this life ends
-	gaveUp    atomic.Bool   // it leads by Raft's word alone: the disk stalls, and another was told to stand
+	notify    chan bool             // Raft's word on this server's leadership
+	leaders   chan raft.Observation // that Raft knows another leader than before, or none
+	down      chan struct{}         // closed when this life ends
+	gaveUp    atomic.Bool           // it leads by Raft's word alone: the disk stalls, and another was told to stand
 
 	// passed is the index of the last entry or snapshot that this Raft has
 	// given to the machine. Guarded by Replica.mu.
@@ -44,6 +45,7 @@ func (r *Replica) start(s Storage) error {
 		transport: NewTransport(wire, serverID(r.id), pool, s.Stable),
 		storage:   s,
 		notify:    make(chan bool, 1),
+		leaders:   make(chan raft.Observation, 1),
 		down:      make(chan struct{}),
 	}
 	s.Logs.OnFailure(c.fail)
@@ -57,6 +59,10 @@ func (r *Replica) start(s Storage) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), c.transport.Close(), s.close())
 	}
+	library.RegisterObserver(raft.NewObserver(c.leaders, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
 	c.mu.Lock()
 	c.raft = library
 	if c.failed != nil {
@@ -185,7 +191,10 @@ func (r *Replica) tellTerms(c *core) {
 		select {
 		case leads = <-c.notify:
 			r.tell(leads)
+		case <-c.leaders:
+			r.leaderChanged()
 		case <-c.down:
+			r.leaderChanged()
 			if leads {
 				r.tell(false)
 			}

@@ -75,29 +75,35 @@ func lastEntry(r *raft.Raft) (term, index uint64) {
 // Standing skips pre-vote and the others' loyalty to the leader they know, so
 // lost must really be dead. It is safe in any case, as every election is; who
 // waits for his turn and hears from lost meanwhile stays put. With too few
-// survivors for a quorum nobody stands: that is left to the timeouts, which
-// disturb no term.
+// survivors for a quorum it asks again until ctx ends, and nobody stands: the
+// timeouts, which disturb no term, may be faster.
 func (t *Transport) Failover(ctx context.Context, lost uint8, peers Peers) (stood bool) {
-	me, follower := t.Standing()
-	if !follower || !me.Voter || !leaderless(me, lost) {
-		return false
-	}
 	start := time.Now()
-	asking, done := context.WithTimeout(ctx, askTimeout)
-	defer done()
-	var others []Survivor
-	for s := range peers.Ask(asking, lost) {
-		if s.Voter && s.ID != lost && s.ID != me.ID {
-			others = append(others, s)
-		}
+	waiting := func() (Survivor, bool) {
+		me, follower := t.Standing()
+		return me, follower && me.Voter && leaderless(me, lost) && !t.heardSince(start.Add(askTimeout))
 	}
-	if len(others)+1 < t.quorum() {
-		return false
+	var me Survivor
+	var others []Survivor
+	for {
+		var ok bool
+		if me, ok = waiting(); !ok {
+			return false
+		}
+		if others = surviving(ctx, peers, lost, me.ID); len(others)+1 >= t.quorum() {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.stop:
+			return false
+		case <-time.After(pollLeader):
+		}
 	}
 	turn := time.After(time.Duration(rank(me, others)) * nextInTurn)
 	for {
-		now, follower := t.Standing()
-		if !follower || !leaderless(now, lost) || t.heardSince(start.Add(askTimeout)) {
+		if _, ok := waiting(); !ok {
 			return false
 		}
 		select {
@@ -110,6 +116,18 @@ func (t *Transport) Failover(ctx context.Context, lost uint8, peers Peers) (stoo
 		case <-time.After(pollLeader):
 		}
 	}
+}
+
+// surviving are those of the others who answer in time and may stand.
+func surviving(ctx context.Context, peers Peers, lost, self uint8) (others []Survivor) {
+	ctx, done := context.WithTimeout(ctx, askTimeout)
+	defer done()
+	for s := range peers.Ask(ctx, lost) {
+		if s.Voter && s.ID != lost && s.ID != self {
+			others = append(others, s)
+		}
+	}
+	return others
 }
 
 // heardSince reports whether a leader has been heard from after at. What the

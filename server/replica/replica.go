@@ -132,6 +132,7 @@ type Replica struct {
 	fatal     func(error)
 	fatalOnce sync.Once
 	terms     chan bool
+	change    atomic.Pointer[chan struct{}] // closed at the next change of leader
 	snapshots atomic.Uint64
 
 	current atomic.Pointer[core]   // never nil once Open is done; over while the stores are opened again
@@ -177,6 +178,7 @@ func Open(o Options) (*Replica, error) {
 		machine:  fsm.New(),
 	}
 	plant(r.machine)
+	r.leaderChanged()
 	if err := r.start(o.Storage); err != nil {
 		return nil, err
 	}
@@ -276,6 +278,17 @@ func (r *Replica) Leader() (id uint8, term uint64) {
 	return id, term
 }
 
+// LeaderChange returns a channel that is closed when Leader has another answer
+// than at the call; a new term of the same leader may pass without.
+func (r *Replica) LeaderChange() <-chan struct{} { return *r.change.Load() }
+
+func (r *Replica) leaderChanged() {
+	next := make(chan struct{})
+	if last := r.change.Swap(&next); last != nil {
+		close(*last)
+	}
+}
+
 // Down reports whether there is no Raft here at present, for want of a disk
 // that can be written; Fault says why.
 func (r *Replica) Down() bool { return r.current.Load().isDown() }
@@ -309,10 +322,20 @@ func (r *Replica) Members() []Member {
 	return ms
 }
 
-// TransferLeadership hands leadership to the most advanced voter, if there is
-// another.
+// TransferLeadership hands leadership to the most advanced voter, or to another
+// one if that does not take it.
 func (r *Replica) TransferLeadership() error {
-	return r.current.Load().run((*raft.Raft).LeadershipTransfer, transferTimeout)
+	c := r.current.Load()
+	err := c.run((*raft.Raft).LeadershipTransfer, transferTimeout)
+	for _, m := range c.servers() {
+		if err == nil {
+			break
+		}
+		if m.Suffrage == raft.Voter && memberID(m.ID) != r.id {
+			err = c.run(func(l *raft.Raft) raft.Future { return l.LeadershipTransferToServer(m.ID, m.Address) }, transferTimeout)
+		}
+	}
+	return err
 }
 
 // Shutdown stops Raft and closes the stores. It gives up on a disk that hangs,

@@ -97,6 +97,7 @@ func (r *Replica) giveUp(c *core, d time.Duration) {
 		c.gaveUp.Store(false)
 	case leads && !c.gaveUp.Load() && d > stallLimit && r.handOver(c):
 		c.gaveUp.Store(true)
+		r.leaderChanged()
 		r.tell(false)
 		r.gaveUp()
 	}

@@ -217,6 +217,13 @@ func checkChildren(children []string, writers []*writer) (violations []string) {
 		}
 	}
 	requests := map[string]bool{}
+	for _, name := range children { // first, for it explains the others
+		request := name[:strings.LastIndexByte(name, '-')+1]
+		if requests[request] {
+			violation("request %s applied twice, again as %s", request, name)
+		}
+		requests[request] = true
+	}
 	numbers := map[int64]bool{}
 	for _, name := range children {
 		cut := strings.LastIndexByte(name, '-') + 1
@@ -225,10 +232,6 @@ func checkChildren(children []string, writers []*writer) (violations []string) {
 			violation("child %s: %v", name, err)
 			continue
 		}
-		if requests[name[:cut]] {
-			violation("request %s applied twice, again as %s", name[:cut], name)
-		}
-		requests[name[:cut]] = true
 		if numbers[number] {
 			violation("sequence number %d given twice", number)
 		}

@@ -187,7 +187,7 @@ func (p *pair) shrink(prog *program, d *difference) *program {
 	deadline := time.Now().Add(20 * time.Second)
 	small := prog
 	if d.step >= 0 && d.step+1 < len(prog.steps) {
-		if q := (&program{seed: prog.seed, steps: prog.steps[:d.step+1], roams: prog.roams}); p.shows(q, d) {
+		if q := prog.with(prog.steps[:d.step+1]); p.shows(q, d) {
 			small = q
 		}
 	}
@@ -196,9 +196,7 @@ func (p *pair) shrink(prog *program, d *difference) *program {
 			if time.Now().After(deadline) {
 				return small
 			}
-			q := &program{seed: prog.seed, roams: prog.roams}
-			q.steps = append(q.steps, small.steps[:at]...)
-			q.steps = append(q.steps, small.steps[min(at+size, len(small.steps)):]...)
+			q := prog.with(slices.Concat(small.steps[:at], small.steps[min(at+size, len(small.steps)):]))
 			if p.shows(q, d) {
 				small = q
 			} else {

@@ -69,7 +69,7 @@ func generate(seed uint64, s shape) *program {
 			g.steps[i].hello.server = g.IntN(s.servers)
 		}
 	}
-	return &program{seed: seed, steps: g.steps, roams: s.servers > 1}
+	return &program{seed: seed, steps: g.steps, roams: s.servers > 1, rests: s.ensemble}
 }
 
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }

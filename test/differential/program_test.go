@@ -85,6 +85,17 @@ type program struct {
 	seed  uint64
 	steps []step
 	roams bool // connections are to several servers
+	// rests waits after each setACL and closeSession: a real leader may judge
+	// the next request by the old list, or by ephemerals that are gone, until it
+	// has applied what its follower, having answered, has applied before it.
+	rests bool
+}
+
+// with is p with other steps.
+func (p *program) with(steps []step) *program {
+	q := *p
+	q.steps = steps
+	return &q
 }
 
 func (s *step) op() protocol.OpCode {

@@ -24,6 +24,8 @@ const (
 	// closeWithin is how long a server may take to close what it has to.
 	closeWithin = 5 * time.Second
 	maxFrame    = 64 << 20
+	// leaderLag is how long a real leader may be behind its follower.
+	leaderLag = 5 * time.Millisecond
 )
 
 // side is one of the two servers compared, or one member of an ensemble and
@@ -122,6 +124,9 @@ func (s *side) run(p *program) (*outcome, error) {
 	}
 	if err := r.endSessions(); err != nil {
 		return nil, fmt.Errorf("%s: end sessions: %w", s.name, err)
+	}
+	if p.rests {
+		time.Sleep(leaderLag)
 	}
 	if err := s.clean(r.out.dump); err != nil {
 		return nil, fmt.Errorf("%s: clean up: %w", s.name, err)
@@ -259,6 +264,9 @@ func (r *runner) step(i int) {
 		}
 		st.w.Flush() // an error shows below
 		r.collect(st)
+		if op := s.op(); r.p.rests && (op == protocol.OpSetACL || op == protocol.OpCloseSession) {
+			time.Sleep(leaderLag)
+		}
 	}
 }
 
