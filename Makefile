@@ -10,7 +10,7 @@ FUZZPKGS := ./protocol ./config ./fsm ./server/peer
 CIFUZZ := ^(FuzzFrame|FuzzZooCfg|FuzzSnapshot|FuzzHandshake)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients chaos cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients chaos differential cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -30,9 +30,9 @@ race: ## the same under the race detector
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on the files above'; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags clients,chaos ./test/...
+	$(GO) vet -tags clients,chaos,differential ./test/...
 	$(GO) tool staticcheck ./...
-	$(GO) tool staticcheck -tags clients,chaos ./test/...
+	$(GO) tool staticcheck -tags clients,chaos,differential ./test/...
 
 fuzz: ## each fuzz target for FUZZTIME (30s); FUZZ=regexp chooses
 	@set -e; for pkg in $(FUZZPKGS); do \
@@ -53,11 +53,15 @@ clients: build ## zkCli, the Java client and kazoo against bin/coordd (Java, Mav
 chaos: build ## servers killed and paused under load, histories checked
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -tags chaos ./test/chaos
 
+differential: build ## random programs against bin/coordd and a real ZooKeeper, compared (Java, Maven); ARGS="-seeds 5000" for longer
+	test/clients/install.sh >/dev/null
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 24h -tags differential ./test/differential -args $(ARGS)
+
 cluster: build ## three servers on 127.0.0.1, .2 and .3, files in ./cluster
 	deploy/cluster/cluster.sh start
 
 cluster-stop: ## stops them; their data stays
 	deploy/cluster/cluster.sh stop
 
-ci: test race lint clients chaos ## everything CI runs, with two minutes of fuzzing
+ci: test race lint clients chaos differential ## everything CI runs, with two minutes of fuzzing
 	$(MAKE) fuzz FUZZTIME=30s FUZZ='$(subst $$,$$$$,$(CIFUZZ))'

@@ -3,7 +3,6 @@ package server
 import (
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/coordd/coordd/config"
 	"github.com/coordd/coordd/fsm"
+	"github.com/coordd/coordd/internal/zkprocess"
 )
 
 // TestMain lets more ensembles run at once than there are cores: they wait more
@@ -33,6 +33,7 @@ type ensemble struct {
 	ports     [][3]int // client, quorum, election
 	lines     string   // added to each zoo.cfg
 	observers map[int]bool
+	alone     bool // servers are started without server.N lines
 	running   []*Server
 }
 
@@ -49,16 +50,7 @@ func newEnsemble(t *testing.T, n int, lines ...string) *ensemble {
 		}
 		e.dirs = append(e.dirs, dir)
 		e.name(i)
-		var ports [3]int
-		for k := range ports {
-			ln, err := net.Listen("tcp", e.host(i)+":0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close() // when all have one
-			ports[k] = ln.Addr().(*net.TCPAddr).Port
-		}
-		e.ports = append(e.ports, ports)
+		e.ports = append(e.ports, [3]int(zkprocess.FreePorts(t, e.host(i), 3)))
 	}
 	t.Cleanup(func() {
 		for i := range e.running {
@@ -82,6 +74,16 @@ func (e *ensemble) name(i int) {
 // start runs server i.
 func (e *ensemble) start(i int) *Server {
 	e.t.Helper()
+	s, err := e.tryStart(i)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.running[i] = s
+	return s
+}
+
+func (e *ensemble) tryStart(i int) (*Server, error) {
+	e.t.Helper()
 	text := fmt.Sprintf(`dataDir=%s
 dataLogDir=%s
 clientPort=%d
@@ -100,18 +102,15 @@ admin.enableServer=false
 		if e.observers[k] {
 			role = "observer"
 		}
-		text += fmt.Sprintf("server.%d=%s:%d:%d:%s\n", k+1, e.host(k), p[1], p[2], role)
+		if !e.alone {
+			text += fmt.Sprintf("server.%d=%s:%d:%d:%s\n", k+1, e.host(k), p[1], p[2], role)
+		}
 	}
 	cfg, err := config.Parse("zoo.cfg", strings.NewReader(text), os.ReadFile)
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	s, err := Start(cfg, hclog.NewNullLogger(), Build{})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	e.running[i] = s
-	return s
+	return Start(cfg, hclog.NewNullLogger(), Build{})
 }
 
 // stop ends server i, if it runs, which must not have failed.

@@ -230,6 +230,10 @@ func (s *Server) readmit(l *reign) {
 			return
 		}
 		members := s.replica.Members()
+		if err := s.grow(l, members); err != nil {
+			s.log.Warn("could not take the servers of zoo.cfg in", "reason", err)
+			continue
+		}
 		states := s.states(members)
 		for _, m := range members {
 			st := states[m.ID]

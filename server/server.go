@@ -183,10 +183,7 @@ func (s *Server) startReplica() error {
 		}
 		openWire = func() (replica.Wire, int, error) { return s.openWire(me) }
 		peers = survivors{s}
-		members = members[:0]
-		for _, m := range cfg.Members {
-			members = append(members, replica.Member{ID: m.ID, Addr: m.ElectionAddr(), Voter: !m.Observer})
-		}
+		members = s.listed()
 	}
 	t := cfg.Raft
 	s.replica, err = replica.Open(replica.Options{
@@ -199,6 +196,9 @@ func (s *Server) startReplica() error {
 	})
 	if err != nil {
 		return err
+	}
+	if err := s.checkMembers(); err != nil {
+		return errors.Join(err, s.replica.Shutdown())
 	}
 	close(s.opened)
 	if cfg.Standalone && !has {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/coordd/coordd/config"
+	"github.com/coordd/coordd/internal/zkprocess"
 	"github.com/coordd/coordd/protocol"
 )
 
@@ -32,7 +33,7 @@ func startStandalone(t *testing.T, lines ...string) *Server {
 	var s *Server
 	for try := 0; s == nil; try++ {
 		text := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\ntickTime=100\nmaxSessionTimeout=60000\ncoordd.heartbeatTimeout=50\ncoordd.electionTimeout=50\ncoordd.leaderLeaseTimeout=50\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n%s\n",
-			t.TempDir(), freePort(t), strings.Join(lines, "\n"))
+			t.TempDir(), zkprocess.FreePorts(t, "127.0.0.1", 1)[0], strings.Join(lines, "\n"))
 		cfg, err := config.Parse("zoo.cfg", strings.NewReader(text), os.ReadFile)
 		if err != nil {
 			t.Fatal(err)
@@ -53,16 +54,6 @@ func startStandalone(t *testing.T, lines ...string) *Server {
 		goleak.VerifyNone(t, before)
 	})
 	return s
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // wire is a client that speaks in frames, so that a test decides what goes

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -78,7 +79,7 @@ func Start(t testing.TB, binary string, n int, lines ...string) []*Server {
 	members := ""
 	for i := range servers {
 		s := &Server{ID: i + 1, Host: fmt.Sprintf("127.0.0.%d", i+1), binary: binary}
-		ports := freePorts(t, s.Host, 3)
+		ports := FreePorts(t, s.Host, 3)
 		s.ClientPort = ports[0]
 		members += fmt.Sprintf("server.%d=%s:%d:%d\n", s.ID, s.Host, ports[1], ports[2])
 		servers[i] = s
@@ -274,18 +275,22 @@ func (s *Server) logTail() []byte {
 	return log[max(0, len(log)-8000):]
 }
 
-// freePorts returns ports that were free on host a moment ago. All are held
-// together before any is given back, so they differ.
-func freePorts(t testing.TB, host string, n int) []int {
+// FreePorts returns ports that were free on host a moment ago. All are held
+// together before any is given back, so they differ. They lie below those that
+// Linux gives to outgoing connections, which could take one in between.
+func FreePorts(t testing.TB, host string, n int) []int {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", host+":0")
-		if err != nil {
+	var ports []int
+	for tries := 0; len(ports) < n; tries++ {
+		port := 10_000 + rand.IntN(22_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, port))
+		switch {
+		case err == nil:
+			defer l.Close()
+			ports = append(ports, port)
+		case tries > 1000:
 			t.Fatalf("find a free port: %v", err)
 		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return ports
 }

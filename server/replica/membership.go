@@ -44,6 +44,18 @@ func (r *Replica) Demote(member uint8) error {
 	return nil
 }
 
+// Add takes m into the group, without a vote; it returns when that is
+// committed. Only a leader can. An error does not mean that it will not happen.
+func (r *Replica) Add(m Member) error {
+	add := func(library *raft.Raft) raft.Future {
+		return library.AddNonvoter(serverID(m.ID), raft.ServerAddress(m.Addr), 0, changeTimeout)
+	}
+	if err := r.current.Load().run(add, 0); err != nil {
+		return fmt.Errorf("take server %d in: %w", m.ID, err)
+	}
+	return nil
+}
+
 // Promote gives m a vote; it returns when that is committed. Only a leader
 // can. An error does not mean that it will not happen.
 func (r *Replica) Promote(m Member) error {

@@ -10,8 +10,9 @@
 //	... -timeout 2h -args -seeds 5000 -requests 200   longer
 //	... -run Standalone -args -seed 17 -seeds 1       one program again
 //
-// As it stands a run takes three minutes on two cores. Requests that kill or wedge a real ZooKeeper are not sent; they are on the
-// list in docs/compatibility.md, and have tests of their own beside the code.
+// As it stands a run takes three minutes on two cores. Requests that kill or
+// wedge a real ZooKeeper are not sent; they are on the list in
+// docs/compatibility.md, and have tests of their own beside the code.
 package differential
 
 import (
