@@ -48,10 +48,10 @@ generate: ## docs/configuration.md from the table of keys
 
 clients: build ## zkCli, the Java client and kazoo against bin/coordd (Java, Maven, Python)
 	test/clients/install.sh >/dev/null
-	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -tags clients ./test/clients
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags clients ./test/clients
 
 chaos: build ## servers killed and paused under load, histories checked
-	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -tags chaos ./test/chaos
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags chaos ./test/chaos
 
 differential: build ## random programs against bin/coordd and a real ZooKeeper, compared (Java, Maven); ARGS="-seeds 5000" for longer
 	test/clients/install.sh >/dev/null
