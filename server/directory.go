@@ -58,6 +58,19 @@ func writeDurably(dir, name, text string) error {
 	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
 		return err
 	}
+	return syncDirectory(dir)
+}
+
+// removeDurably removes the file name from dir, and is back when it is gone
+// from the disk too.
+func removeDurably(dir, name string) error {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDirectory(dir)
+}
+
+func syncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -161,20 +161,6 @@ func (s *Server) mayVote() error {
 	return nil
 }
 
-// removeDurably removes the file name from dir, and is back when it is gone
-// from the disk too.
-func removeDurably(dir, name string) error {
-	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
 // join ends this server's joining: as a first start together with the others,
 // or by the word of a leader of servers that have data.
 func (s *Server) join(members []replica.Member) {
