@@ -101,7 +101,16 @@ var errGone = errors.New("connection closed")
 
 // serve runs the connection until it ends.
 func (c *conn) serve() {
-	defer c.close()
+	if err := c.read(); err != nil {
+		c.finish() // what came before is answered
+		return
+	}
+	c.close()
+}
+
+// read serves what the client sends. It returns nil at the end of the
+// connection, and an error for a request that ends it.
+func (c *conn) read() error {
 	c.nc.SetReadDeadline(time.Now().Add(c.s.cfg.SessionlessTimeout))
 	read := reader(c.nc)
 	var partial []byte // a frame not complete yet
@@ -109,7 +118,7 @@ func (c *conn) serve() {
 	for {
 		buf, n := read()
 		if n == 0 {
-			return
+			return nil
 		}
 		data := buf[:n]
 		if len(partial) > 0 {
@@ -119,11 +128,11 @@ func (c *conn) serve() {
 		if !shook {
 			if len(data) >= 4 && c.s.admin.IsWord([4]byte(data)) {
 				c.word(string(data[:4]))
-				return
+				return nil
 			}
 			frame, rest, err := c.s.cut(data)
 			if err != nil || frame != nil && !c.handshake(frame) {
-				return
+				return nil
 			}
 			if frame != nil {
 				c.nc.SetReadDeadline(time.Time{})
@@ -133,7 +142,7 @@ func (c *conn) serve() {
 		if shook {
 			var err error
 			if data, err = c.requests(data); err != nil {
-				return
+				return err
 			}
 		}
 		if len(data) == 0 {
@@ -364,6 +373,14 @@ func giveBuffer(b []byte) {
 	if cap(b) > 0 && cap(b) <= pooledBuffer {
 		outBuffers.Put(&b)
 	}
+}
+
+// finish lets the connection end once what is queued is written.
+func (c *conn) finish() {
+	c.mu.Lock()
+	c.finishLocked()
+	c.mu.Unlock()
+	c.flush()
 }
 
 // finishLocked lets the connection end once what is queued is written, for

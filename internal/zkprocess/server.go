@@ -275,18 +275,24 @@ func (s *Server) logTail() []byte {
 	return log[max(0, len(log)-8000):]
 }
 
-// FreePorts returns ports that were free on host a moment ago. All are held
-// together before any is given back, so they differ. They lie below those that
-// Linux gives to outgoing connections, which could take one in between.
+// given are the ports that FreePorts has given out in this process.
+var given sync.Map
+
+// FreePorts returns ports that were free on host a moment ago. This process
+// gets each but once. They lie below those that Linux gives to outgoing
+// connections, which could take one in between.
 func FreePorts(t testing.TB, host string, n int) []int {
 	t.Helper()
 	var ports []int
 	for tries := 0; len(ports) < n; tries++ {
 		port := 10_000 + rand.IntN(22_000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, port))
 		switch {
 		case err == nil:
-			defer l.Close()
+			l.Close()
 			ports = append(ports, port)
 		case tries > 1000:
 			t.Fatalf("find a free port: %v", err)
