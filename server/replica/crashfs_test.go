@@ -20,6 +20,7 @@ type crashFS struct {
 	mu    sync.Mutex
 	files map[string]*crashFile
 	fail  func(op string) error // nil, or asked before each write, sync and create
+	lying bool                  // Sync does nothing
 }
 
 type crashFile struct {
@@ -143,7 +144,9 @@ func (c *crashFile) Sync() error {
 	if err := c.fs.may("sync"); err != nil {
 		return err
 	}
-	c.durable, c.named = bytes.Clone(c.now), true
+	if !c.fs.lying {
+		c.durable, c.named = bytes.Clone(c.now), true
+	}
 	return nil
 }
 
@@ -182,3 +185,10 @@ func (m *crashMeta) CommitState(s types.PersistentState) error {
 func (m *crashMeta) GetStable([]byte) ([]byte, error) { return nil, nil }
 func (m *crashMeta) SetStable(_, _ []byte) error      { return nil }
 func (m *crashMeta) Close() error                     { return nil }
+
+// lie makes Sync return at once from now on, with nothing durable.
+func (f *crashFS) lie() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lying = true
+}
