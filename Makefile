@@ -10,7 +10,7 @@ FUZZPKGS := ./protocol ./config ./fsm ./server/peer
 CIFUZZ := ^(FuzzFrame|FuzzZooCfg|FuzzSnapshot|FuzzHandshake)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients chaos differential cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients chaos differential bench cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -56,6 +56,10 @@ chaos: build ## servers killed and paused under load, histories checked
 differential: build ## random programs against bin/coordd and a real ZooKeeper, compared (Java, Maven); ARGS="-seeds 5000" for longer
 	test/clients/install.sh >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 24h -tags differential ./test/differential -args $(ARGS)
+
+bench: build ## bin/coordd beside a real ZooKeeper, in turn (Java, Maven); SERVERS=3, ARGS="--ops set --rounds 5"
+	test/clients/install.sh >/dev/null
+	test/bench/bench.sh $(or $(ARGS),--ops get,set,create,mixed --sessions 16 --outstanding 256 --duration 5s)
 
 cluster: build ## three servers on 127.0.0.1, .2 and .3, files in ./cluster
 	deploy/cluster/cluster.sh start

@@ -26,8 +26,10 @@ import (
 
 const (
 	// diskMiB is the size of a server's disk. The log's first file takes 64 MiB
-	// of it at once; for a second such there is no room.
-	diskMiB = 100
+	// of it at once.
+	diskMiB = 200
+	// pace keeps the loads from filling it for good.
+	pace = 200 * time.Microsecond
 	// bigValue and bigWrites are more than one log file holds.
 	bigValue  = 700 << 10
 	bigWrites = 110
@@ -64,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 				}
 				var loads []*load
 				for _, s := range others {
-					loads = append(loads, startLoad(t, s))
+					loads = append(loads, startLoad(t, s, pace))
 				}
 				await(t, patience, "the full disk is noticed", func() bool { return logged(t, sick, "the log cannot be written") })
 				await(t, patience, "the others have a leader", func() bool {
@@ -111,7 +113,7 @@ func TestAllDisksFull(t *testing.T) {
 	roles(t, servers)
 	var loads []*load
 	for _, s := range servers {
-		loads = append(loads, startLoad(t, s))
+		loads = append(loads, startLoad(t, s, pace))
 	}
 	time.Sleep(300 * time.Millisecond)
 	var free []func()

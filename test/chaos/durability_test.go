@@ -44,7 +44,7 @@ func TestDurability(t *testing.T) {
 			var loads []*load
 			for _, s := range servers {
 				alive = append(alive, startSurvivor(t, s, servers))
-				loads = append(loads, startLoad(t, s))
+				loads = append(loads, startLoad(t, s, 0))
 			}
 			deadTimeout := startDead(t, servers)
 
@@ -151,8 +151,8 @@ func startSurvivor(t *testing.T, s *zkprocess.Server, servers []*zkprocess.Serve
 	return a
 }
 
-// load is a client that creates children of /durable until it loses its
-// server or is told to stop.
+// load is a client that creates children of /durable, with a pause after each,
+// until it loses its server or is told to stop.
 type load struct {
 	stop     chan struct{}
 	ended    chan struct{}
@@ -160,7 +160,7 @@ type load struct {
 	refused  []string
 }
 
-func startLoad(t *testing.T, s *zkprocess.Server) *load {
+func startLoad(t *testing.T, s *zkprocess.Server, pause time.Duration) *load {
 	t.Helper()
 	l := &load{stop: make(chan struct{}), ended: make(chan struct{})}
 	c := dial(t, s, zkclient.Options{Timeout: longSession, Window: window})
@@ -179,6 +179,7 @@ func startLoad(t *testing.T, s *zkprocess.Server) *load {
 				return
 			default:
 			}
+			time.Sleep(pause)
 			name := fmt.Sprintf("%d-%d", s.ID, i)
 			creates <- create{name, c.Go(protocol.OpCreate, &protocol.CreateRequest{Path: "/durable/" + name, ACL: protocol.WorldAnyone})}
 		}
