@@ -201,8 +201,13 @@ func (s *Server) startReplica() error {
 		return errors.Join(err, s.replica.Shutdown())
 	}
 	close(s.opened)
-	if cfg.Standalone && !has {
-		return s.replica.Bootstrap(members)
+	if cfg.Standalone {
+		if !has {
+			if err := s.replica.Bootstrap(members); err != nil {
+				return err
+			}
+		}
+		return s.replica.Stand()
 	}
 	if s.joining.number.Load() != 0 {
 		go s.join(members)

@@ -25,6 +25,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -372,6 +373,16 @@ func (r *Replica) Standing() Survivor {
 		me.Voter = false
 	}
 	return me
+}
+
+// Stand has this server stand for election at once: one that runs alone has
+// nobody to wait for.
+func (r *Replica) Stand() error {
+	err := r.current.Load().transport.InjectTimeoutNow()
+	if err != nil && !errors.Is(err, ErrNotFollower) { // it was slow, and stands already
+		return fmt.Errorf("stand for election: %w", err)
+	}
+	return nil
 }
 
 // Failover elects a successor of the leader lost, whose process is dead; see
