@@ -245,7 +245,7 @@ func (r *runner) step(i int) {
 			st.hangUp()
 		}
 	case raw:
-		if st != nil && st.open {
+		if st != nil && st.open && (!r.p.roams || r.sync(st)) {
 			st.put(s.frame, false)
 			st.w.Flush() // an error shows below
 			r.awaitClose(st)
