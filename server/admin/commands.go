@@ -38,7 +38,12 @@ var commands = []command{
 	{word: "dirs", names: []string{"dirs"}, text: (*Admin).dirs, fields: plain((*Admin).dirFields)},
 	{word: "crst", names: []string{"connection_stat_reset", "crst"}, text: (*Admin).crst, fields: plain((*Admin).resetConnections)},
 	{word: "srst", names: []string{"stat_reset", "srst"}, text: (*Admin).srst, fields: plain((*Admin).resetServer)},
+	{word: "gtmk", names: []string{"get_trace_mask", "gtmk"}, always: true, text: constant(traceMask), fields: plain((*Admin).traceMask)},
 	{names: []string{"leader", "lead"}, fields: (*Admin).leader},
+	{names: []string{"observers", "obsr"}, fields: plain((*Admin).observers)},
+	{names: []string{"observer_connection_stat_reset", "orst"}},
+	{names: []string{"voting_view"}, fields: plain((*Admin).votingView)},
+	{names: []string{"zabstate"}, fields: plain((*Admin).zabState)},
 }
 
 func byWord(w string) *command {

@@ -158,6 +158,7 @@ type Conf struct {
 	Observer                 bool
 	// Membership is the text of /zookeeper/config.
 	Membership string
+	Members    []config.Member
 }
 
 // ConfOf is the Conf of a server that runs with c.
@@ -186,5 +187,6 @@ func ConfOf(c *config.Config) Conf {
 	conf.ElectionPort, conf.QuorumPort = m.ElectionPort, m.QuorumPort
 	conf.Observer = c.PeerType == config.Observer
 	conf.Membership = c.DynamicText(c.ConfigVersion)
+	conf.Members = c.Members
 	return conf
 }
