@@ -100,14 +100,11 @@ func (m *Machine) setData(x *txn, r *protocol.SetDataRequest) (protocol.Stat, pr
 	if !protocol.ValidPath(r.Path) {
 		return protocol.Stat{}, protocol.BadArguments
 	}
+	id, code := m.permitted(r.Path, protocol.PermWrite, x.ids)
+	if code != protocol.OK {
+		return protocol.Stat{}, code
+	}
 	t := m.tree
-	id := t.lookup(r.Path)
-	if id == 0 {
-		return protocol.Stat{}, protocol.NoNode
-	}
-	if !m.allowed(t.aclOf(t.at(id).acl), protocol.PermWrite, x.ids) {
-		return protocol.Stat{}, protocol.NoAuth
-	}
 	old, _ := t.data(id)
 	grown := int64(len(r.Data)) - int64(len(old))
 	if code := m.checkQuota(r.Path, grown, 0); code != protocol.OK {
@@ -145,14 +142,11 @@ func (m *Machine) setACLRequest(x *txn, body []byte) protocol.ErrCode {
 	if code != protocol.OK {
 		return code
 	}
+	id, code := m.permitted(r.Path, protocol.PermAdmin, x.ids)
+	if code != protocol.OK {
+		return code
+	}
 	t := m.tree
-	id := t.lookup(r.Path)
-	if id == 0 {
-		return protocol.NoNode
-	}
-	if !m.allowed(t.aclOf(t.at(id).acl), protocol.PermAdmin, x.ids) {
-		return protocol.NoAuth
-	}
 	if r.Version != protocol.AnyVersion && r.Version != t.at(id).aversion {
 		return protocol.BadVersion
 	}
@@ -172,15 +166,11 @@ func (m *Machine) check(x *txn, r *protocol.CheckRequest) protocol.ErrCode {
 	if !protocol.ValidPath(r.Path) {
 		return protocol.BadArguments
 	}
-	t := m.tree
-	id := t.lookup(r.Path)
-	if id == 0 {
-		return protocol.NoNode
+	id, code := m.permitted(r.Path, protocol.PermRead, x.ids)
+	if code != protocol.OK {
+		return code
 	}
-	if !m.allowed(t.aclOf(t.at(id).acl), protocol.PermRead, x.ids) {
-		return protocol.NoAuth
-	}
-	if r.Version != protocol.AnyVersion && r.Version != t.at(id).version {
+	if r.Version != protocol.AnyVersion && r.Version != m.tree.at(id).version {
 		return protocol.BadVersion
 	}
 	return protocol.OK

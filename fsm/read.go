@@ -12,6 +12,11 @@ func (m *Machine) readable(path string, want protocol.Perm, ids []protocol.ID) (
 	if path == protocol.NullString {
 		return 0, protocol.MarshallingError
 	}
+	return m.permitted(path, want, ids)
+}
+
+// permitted finds a node and checks that ids may do any of want.
+func (m *Machine) permitted(path string, want protocol.Perm, ids []protocol.ID) (nodeID, protocol.ErrCode) {
 	id := m.tree.lookup(path)
 	if id == 0 {
 		return 0, protocol.NoNode

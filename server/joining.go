@@ -183,8 +183,7 @@ func (s *Server) join(members []replica.Member) {
 		case <-s.stop:
 			return
 		}
-		var admitted uint64
-		s.replica.View(func(m *fsm.Machine) { admitted = m.AdmittedNumber(s.id) })
+		admitted := s.admittedUnder(s.id)
 		if admitted != s.joining.number.Load() {
 			continue
 		}
@@ -195,12 +194,6 @@ func (s *Server) join(members []replica.Member) {
 		s.log.Info("joined: this server holds everything again and votes", "number", admitted)
 		return
 	}
-}
-
-// admitted notes that server has joined under number. It runs in apply; the
-// server itself looks at the state, which a snapshot may have brought.
-func (s *Server) admitted(server uint8, number uint64) {
-	s.log.Info("server admitted", "peer", server, "number", number)
 }
 
 // readmit brings servers that lost their data back, one at a time, while l

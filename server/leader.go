@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -271,5 +270,3 @@ func (s *Server) reap(l *reign) {
 func (s *Server) settings() fsm.Settings {
 	return fsm.Settings{SkipACL: s.cfg.SkipACL, EnforceQuota: s.cfg.EnforceQuota, ExtendedTypes: s.cfg.ExtendedTypesEnabled}
 }
-
-func (s *Server) String() string { return fmt.Sprintf("server.%d", s.id) }

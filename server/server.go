@@ -153,6 +153,12 @@ func (s *Server) startReplica() error {
 	if err != nil {
 		return err
 	}
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			storage.Close()
+		}
+	}()
 	has, err := replica.HasState(storage)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
@@ -169,16 +175,12 @@ func (s *Server) startReplica() error {
 		err = s.checkLog(storage)
 	}
 	if err != nil {
-		storage.Logs.Close()
-		storage.Stable.Close()
 		return err
 	}
 	if !cfg.Standalone {
 		s.self = s.makeSelf()
 		me, _ := cfg.Member(s.id)
 		if err := s.listenForStreams(me); err != nil {
-			storage.Logs.Close()
-			storage.Stable.Close()
 			return err
 		}
 		openWire = func() (replica.Wire, int, error) { return s.openWire(me) }
@@ -186,6 +188,7 @@ func (s *Server) startReplica() error {
 		members = s.listed()
 	}
 	t := cfg.Raft
+	handedOver = true
 	s.replica, err = replica.Open(replica.Options{
 		ID: s.id, OpenWire: openWire, Storage: storage, Reopen: s.reopenStorage, Joining: s.joining.number.Load(),
 		Sink: s.sink, Peers: peers, Logger: s.log, GaveUp: s.gaveUp, Fatal: s.fail,

@@ -88,8 +88,11 @@ func (k *sink) Began(server uint8, incarnation, nonce uint64, taken bool) {
 	}
 }
 
-// Admitted implements fsm.Sink.
-func (k *sink) Admitted(server uint8, number uint64) { k.s.admitted(server, number) }
+// Admitted implements fsm.Sink. The server itself looks at the state, which a
+// snapshot may have brought.
+func (k *sink) Admitted(server uint8, number uint64) {
+	k.s.log.Info("server admitted", "peer", server, "number", number)
+}
 
 // ClusterID implements fsm.Sink.
 func (k *sink) ClusterID(id [16]byte) { k.s.learnCluster(id) }

@@ -147,7 +147,6 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 		sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	s.r.snapshots.Add(1)
 	return sink.Close()
 }
 

@@ -39,7 +39,7 @@ type core struct {
 func (r *Replica) start(s Storage) error {
 	wire, pool, err := r.openWire()
 	if err != nil {
-		return errors.Join(fmt.Errorf("open raft's transport: %w", err), s.close())
+		return errors.Join(fmt.Errorf("open raft's transport: %w", err), s.Close())
 	}
 	c := &core{
 		transport: NewTransport(wire, serverID(r.id), pool, s.Stable),
@@ -57,7 +57,7 @@ func (r *Replica) start(s Storage) error {
 	conf.NotifyCh = c.notify
 	library, err := raft.NewRaft(&conf, &machineFSM{r, c}, s.Logs, s.Stable, indexedSnapshots{s.Snapshots}, c.transport)
 	if err != nil {
-		return errors.Join(fmt.Errorf("start raft: %w", err), c.transport.Close(), s.close())
+		return errors.Join(fmt.Errorf("start raft: %w", err), c.transport.Close(), s.Close())
 	}
 	library.RegisterObserver(raft.NewObserver(c.leaders, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -123,12 +123,13 @@ func (c *core) close() error {
 		c.mu.Lock()
 		shutdown := c.shutdown
 		c.mu.Unlock()
-		c.closeErr = errors.Join(err, shutdown.Error(), c.storage.close())
+		c.closeErr = errors.Join(err, shutdown.Error(), c.storage.Close())
 	})
 	return c.closeErr
 }
 
-func (s Storage) close() error { return errors.Join(s.Logs.Close(), s.Stable.Close()) }
+// Close closes log and stable store.
+func (s Storage) Close() error { return errors.Join(s.Logs.Close(), s.Stable.Close()) }
 
 func (c *core) setJoining(number uint64) {
 	c.transport.SetJoining(number)

@@ -141,7 +141,7 @@ func powerCuts(t *testing.T, random *rand.Rand, lying bool) (lost uint64) {
 			s, err := d.open()
 			if err != nil && lying {
 				for _, s := range stores {
-					s.close()
+					s.Close()
 				}
 				return 1 // it is refused, and rightly so
 			}

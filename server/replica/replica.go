@@ -134,7 +134,6 @@ type Replica struct {
 	fatalOnce sync.Once
 	terms     chan bool
 	change    atomic.Pointer[chan struct{}] // closed at the next change of leader
-	snapshots atomic.Uint64
 
 	current atomic.Pointer[core]   // never nil once Open is done; over while the stores are opened again
 	fault   atomic.Pointer[string] // why there is no running Raft; nil if there is
