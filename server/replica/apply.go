@@ -31,6 +31,7 @@ func (f *machineFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l}
 
 // ApplyBatch implements raft.BatchingFSM.
 func (f *machineFSM) ApplyBatch(logs []*raft.Log) []any {
+	f.plantLag()
 	last := logs[len(logs)-1].Index
 	f.mu.Lock()
 	f.core.passed = last

@@ -62,7 +62,7 @@ func TestExactlyOnceNeedsItsTable(t *testing.T) {
 	}
 	random := newRandom(t)
 	servers := zkprocess.Start(t, planted, 3)
-	const bound = 30
+	const bound = 60
 	for round := range bound {
 		for _, v := range failover(t, random, servers, round, func(*zkprocess.Server) {}) {
 			if strings.Contains(v, "applied twice") {
