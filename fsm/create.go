@@ -37,7 +37,10 @@ func (m *Machine) createRequest(x *txn, op protocol.OpCode, body []byte) protoco
 		return code
 	}
 	if x.epoch == LocalEpoch && r.Mode.Ephemeral() {
-		return protocol.EphemeralOnLocalSession
+		if op == protocol.OpCreate || op == protocol.OpCreate2 {
+			return protocol.EphemeralOnLocalSession
+		}
+		return protocol.SessionExpired // its server only looks at those two
 	}
 	n, code := m.create(x, op, &r)
 	if code == protocol.OK {

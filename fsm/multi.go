@@ -10,7 +10,7 @@ func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 	d := protocol.NewDecoder(body)
 	r.Decode(&d)
 	if d.Err() != nil || !multiSound(&r) {
-		return protocol.MarshallingError
+		return x.stumble(&r)
 	}
 	if code := m.present(x); code != protocol.OK {
 		return code
@@ -23,7 +23,7 @@ func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 			x.events, x.owners = x.events[:0], x.owners[:0]
 			x.body = x.body[:0]
 			if code == protocol.MarshallingError {
-				return code // ZooKeeper stumbles over the multi as a whole
+				return x.stumble(&r)
 			}
 			x.reply(func(b []byte) []byte { return appendFailedMulti(b, len(r.Ops), i, code) })
 			return protocol.OK
@@ -32,6 +32,15 @@ func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 	m.tree.commit()
 	x.reply(protocol.MultiEnd.AppendTo)
 	return protocol.OK
+}
+
+// stumble is the error of a multi that ZooKeeper fails on as a whole. A local
+// session is told first that it may not make ephemerals.
+func (x *txn) stumble(r *protocol.MultiRequest) protocol.ErrCode {
+	if x.epoch == LocalEpoch && r.MakesEphemeral() {
+		return protocol.EphemeralOnLocalSession
+	}
+	return protocol.MarshallingError
 }
 
 // multiSound refuses what ZooKeeper fails on before it looks at the first

@@ -84,6 +84,25 @@ func (r *MultiRequest) Sound() (sound, stumbles bool) {
 	return true, false
 }
 
+// MakesEphemeral reports whether a create asks for an ephemeral. As in
+// QuorumZooKeeperServer.checkUpgradeSession nothing counts behind a mode that
+// is not known.
+func (r *MultiRequest) MakesEphemeral() bool {
+	for _, op := range r.Ops {
+		var mode CreateMode
+		switch body := op.Body.(type) {
+		case *CreateRequest:
+			mode = body.Mode
+		case *CreateTTLRequest:
+			mode = body.Mode
+		}
+		if !mode.Valid() || mode.Ephemeral() {
+			return mode.Ephemeral()
+		}
+	}
+	return false
+}
+
 // Reads reports whether the operations are reads. An empty multi has none.
 func (r *MultiRequest) Reads() bool { return len(r.Ops) > 0 && r.Ops[0].Type.read() }
 

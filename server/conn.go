@@ -48,7 +48,8 @@ type conn struct {
 	// Set when the handshake is answered, before the first request is read.
 	sessionID atomic.Int64
 	timeoutMs atomic.Int32
-	epoch     uint32        // attachment epoch; guarded by mu
+	epoch     uint32        // attachment epoch, fsm.LocalEpoch for a local session; guarded by mu
+	readOnly  bool          // opened in read-only mode; guarded by mu
 	ready     chan struct{} // closed when the handshake is over
 	readyOnce func()        // closes ready; it may be called more than once
 
@@ -80,6 +81,7 @@ type pending struct {
 	body  []byte          // of what is not a write
 	ids   auth.Identities // whose it is: those at the time it came
 	write bool
+	local bool // a write of a local session
 	size  int
 	reply int // bytes of what a read will answer, a guess
 	since time.Time

@@ -18,6 +18,10 @@ func (c *conn) handshake(frame []byte) bool {
 	if d.Err() != nil || !c.s.awaitServing(c) {
 		return false
 	}
+	readOnly := c.s.ReadOnly()
+	if readOnly && !req.ReadOnly {
+		return false
+	}
 	if !c.s.cfg.LeaderServes && !c.s.cfg.Standalone && c.s.currentReign() != nil {
 		return false
 	}
@@ -29,10 +33,20 @@ func (c *conn) handshake(frame []byte) bool {
 	timeout := time.Duration(req.TimeoutMs) * time.Millisecond
 	timeout = min(max(timeout, c.s.cfg.MinSessionTimeout), c.s.cfg.MaxSessionTimeout)
 	c.timeoutMs.Store(int32(timeout.Milliseconds()))
-	if req.SessionID == 0 {
-		c.openSession(&req)
-	} else {
+	mine := c.s.locals.get(req.SessionID)
+	switch {
+	case readOnly:
+		if !c.handshakeReadOnly(&req, mine) {
+			return false
+		}
+	case mine != nil:
+		c.attachLocal(&req, mine)
+	case req.SessionID != 0:
 		c.attachSession(&req, nil)
+	case c.s.makesLocal():
+		c.openLocal(&req)
+	default:
+		c.openSession(&req)
 	}
 	<-c.ready
 	return !c.dead.Load()
@@ -41,7 +55,7 @@ func (c *conn) handshake(frame []byte) bool {
 // openSession makes a new session; the answer leaves in apply.
 func (c *conn) openSession(req *protocol.ConnectRequest) {
 	id := c.s.ids().Next()
-	password := make([]byte, 16)
+	password := make([]byte, fsm.PasswordSize)
 	rand.Read(password)
 	body := fsm.CreateSession{ID: id, TimeoutMs: c.timeoutMs.Load(), Password: password}
 	c.s.forwarder.submit(&write{
@@ -49,10 +63,10 @@ func (c *conn) openSession(req *protocol.ConnectRequest) {
 		ids:     c.ids.List(),
 		done: func(r *fsm.Result) {
 			if r.Err != protocol.OK {
-				c.answerHandshake(req, 0, 0, make([]byte, 16))
-				return
+				id, password = 0, make([]byte, fsm.PasswordSize)
 			}
 			c.answerHandshake(req, id, r.Epoch, password)
+			c.s.markDirty(c)
 		},
 	})
 }
@@ -81,18 +95,21 @@ func (c *conn) attachSession(req *protocol.ConnectRequest, known *uint32) {
 				c.answerHandshake(req, req.SessionID, r.Epoch, a.Password)
 			case r.Err == protocol.BadVersion && !c.dead.Load():
 				c.attachSession(req, &r.Epoch)
+				return
 			default:
-				c.answerHandshake(req, 0, 0, make([]byte, 16))
+				c.answerHandshake(req, 0, 0, make([]byte, fsm.PasswordSize))
 			}
+			c.s.markDirty(c)
 		},
 	})
 }
 
-// answerHandshake runs in apply. Session 0 says that it has expired.
+// answerHandshake queues the answer; the caller holds the replica's lock, for
+// reading or in apply. Session 0 says that it has expired.
 func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uint32, password []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	resp := protocol.ConnectResponse{SessionID: id, Password: password, HasReadOnly: req.HasReadOnly}
+	resp := protocol.ConnectResponse{SessionID: id, Password: password, HasReadOnly: req.HasReadOnly, ReadOnly: c.readOnly}
 	if id != 0 {
 		resp.TimeoutMs = c.timeoutMs.Load()
 		now := time.Now()
@@ -111,7 +128,6 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 	start := len(c.out)
 	c.out = resp.AppendTo(protocol.AppendInt(c.out, 0))
 	patchLength(c.out, start)
-	c.s.markDirty(c)
 	c.readyOnce()
 }
 

@@ -26,6 +26,7 @@ func (s *Server) keepAlive() {
 			woke = now
 			s.reportLife()
 			s.holdOn()
+			s.leaveReadOnly()
 		case <-s.stop:
 			return
 		}
@@ -54,14 +55,20 @@ func (s *Server) reportLife() {
 	s.touchMu.Unlock()
 
 	ids := make([]int64, 0, len(live))
+	var local []int64
 	open := live[:0]
 	for _, c := range live {
 		c.touched.Store(false)
-		if !c.dead.Load() {
-			ids = append(ids, c.sessionID.Load())
+		switch id := c.sessionID.Load(); {
+		case c.dead.Load():
+		case s.locals.get(id) != nil:
+			local = append(local, id)
+		default:
+			ids = append(ids, id)
 			open = append(open, c)
 		}
 	}
+	s.locals.tracker.Touch(local)
 	if len(ids) == 0 && s.forwarder.connected() && waiting {
 		return
 	}
@@ -137,10 +144,15 @@ func (s *Server) holdOn() {
 		return
 	}
 	for _, c := range s.connections() {
-		if c.sessionID.Load() == 0 {
+		id := c.sessionID.Load()
+		c.mu.Lock()
+		readOnly := c.readOnly
+		c.mu.Unlock()
+		if id == 0 || readOnly {
 			continue
 		}
-		if lost() || s.running()-time.Duration(c.acked.Load()) > time.Duration(c.timeoutMs.Load())*time.Millisecond {
+		silent := s.running() - time.Duration(c.acked.Load())
+		if lost() || s.locals.get(id) == nil && silent > time.Duration(c.timeoutMs.Load())*time.Millisecond {
 			c.close()
 		}
 	}

@@ -29,16 +29,28 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte) error {
 		return nil // behind a closeSession or a refusal: not answered
 	}
 	op := protocol.Lookup(h.Op)
+	logged := op != nil && (op.Class == protocol.Write || op.Class == protocol.Order)
+	if logged && c.epoch == fsm.LocalEpoch {
+		switch {
+		case h.Op == protocol.OpCloseSession:
+			logged = false
+		case c.readOnly:
+			c.replyLocked(h.Xid, h.Op, m.Zxid(), protocol.NotReadOnly, time.Now(), nil)
+			return nil
+		default:
+			c.globalizeLocked(h.Op, body)
+		}
+	}
 	switch {
 	case op != nil && op.Class == protocol.Immediate:
 		return c.immediateLocked(h, body)
-	case op != nil && (op.Class == protocol.Write || op.Class == protocol.Order):
+	case logged:
 		if r, ok := loggedRequest(h.Op, body); ok {
 			c.submitLocked(h, r, len(body))
 			return nil
 		}
 	}
-	if c.s.cfg.LinearizableReads && op != nil && op.Class == protocol.Read && !c.fenced {
+	if c.s.cfg.LinearizableReads && op != nil && op.Class == protocol.Read && !c.fenced && !c.readOnly {
 		c.fenceLocked()
 	}
 	if len(c.queue) == 0 {
@@ -108,7 +120,7 @@ func loggedRequest(op protocol.OpCode, body []byte) (fsm.Request, bool) {
 
 // submitLocked hands a write to the forwarder and reserves its reply's place.
 func (c *conn) submitLocked(h protocol.RequestHeader, r fsm.Request, size int) {
-	p := &pending{xid: h.Xid, op: h.Op, write: true, size: size + 64, since: time.Now()}
+	p := &pending{xid: h.Xid, op: h.Op, write: true, local: c.epoch == fsm.LocalEpoch, size: size + 64, since: time.Now()}
 	c.pushLocked(p)
 	r.Session, r.Epoch = c.sessionID.Load(), c.epoch
 	c.s.forwarder.submit(&write{request: r, ids: c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) }})
@@ -136,7 +148,7 @@ func (c *conn) applied(p *pending, r *fsm.Result) {
 	}
 	c.popLocked()
 	switch {
-	case r.Err == protocol.SessionMoved || r.Err == protocol.SessionExpired || r.Err == protocol.UnknownSession:
+	case !p.local && (r.Err == protocol.SessionMoved || r.Err == protocol.SessionExpired || r.Err == protocol.UnknownSession):
 		c.finishLocked() // as ZooKeeper: closed without a reply
 	case p.op == fence:
 	default:

@@ -46,6 +46,10 @@ func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []b
 	if c.overflowLocked() {
 		return
 	}
+	if op == protocol.OpCloseSession {
+		c.closeLocalLocked(m, xid)
+		return
+	}
 	run := readers[op]
 	if run == nil {
 		c.refuseLocked(m, xid, op)

@@ -41,6 +41,8 @@ type Server struct {
 	auth    *auth.Registry
 	watches *watch.Manager
 	tracker *session.Tracker
+	locals  locals
+	readers atomic.Bool // read-only mode may have left connections
 	replica *replica.Replica
 	opened  chan struct{} // closed once replica is set
 	joining joining
@@ -103,11 +105,13 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 	defer func() {
 		if err != nil {
 			s.closeListeners()
+			s.locals.tracker.Stop()
 			s.unlock()
 		}
 	}()
 	s.admin = admin.New(s, s.metrics, cfg.Allows, build.Version, build.Date)
 	s.tracker = session.New(cfg.TickTime, s.expire)
+	s.startLocals()
 	s.forwarder = &forwarder{server: s.id, nonce: randomNumber(), metrics: s.metrics}
 	s.sink = &sink{s: s}
 	if err := s.openDirectories(); err != nil {
@@ -453,6 +457,7 @@ func (s *Server) Shutdown() {
 			c.close()
 		}
 		s.closeListeners()
+		s.locals.tracker.Stop()
 		if err := s.replica.Shutdown(); err != nil {
 			s.log.Warn("shutdown", "error", err)
 		}

@@ -60,7 +60,7 @@ func (k *sink) Event(e *fsm.Event) {
 // elsewhere. A connection that held it before loses it, without a reply.
 func (k *sink) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch uint32) {
 	k.s.tracker.Open(id, time.Duration(timeoutMs)*time.Millisecond, epoch)
-	if c := k.s.owner(id); c != nil {
+	if c := k.s.owner(id); c != nil && epoch > 1 { // at 1 it was a local session until now
 		c.mu.Lock()
 		c.finishLocked()
 		c.mu.Unlock()

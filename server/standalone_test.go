@@ -65,6 +65,7 @@ type wire struct {
 	id        int64
 	password  []byte
 	timeoutMs int32
+	readOnly  bool
 }
 
 // reply is a frame from the server: an answer, or an event if the xid is -1.
@@ -107,7 +108,7 @@ func (w *wire) connect(req protocol.ConnectRequest) bool {
 	if resp.Decode(&d); d.Err() != nil {
 		w.t.Fatalf("connect response %x: %v", p, d.Err())
 	}
-	w.id, w.password, w.timeoutMs = resp.SessionID, resp.Password, resp.TimeoutMs
+	w.id, w.password, w.timeoutMs, w.readOnly = resp.SessionID, resp.Password, resp.TimeoutMs, resp.ReadOnly
 	return true
 }
 

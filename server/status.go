@@ -11,10 +11,7 @@ import (
 var _ admin.Source = (*Server)(nil)
 
 // Serving implements admin.Source.
-func (s *Server) Serving() bool { return s.forwarder.ready() && s.inContact() }
-
-// ReadOnly implements admin.Source: read-only mode is not built.
-func (s *Server) ReadOnly() bool { return false }
+func (s *Server) Serving() bool { return s.forwarder.ready() && s.inContact() || s.ReadOnly() }
 
 // Mode implements admin.Source.
 func (s *Server) Mode() admin.Mode {
@@ -38,7 +35,7 @@ func (s *Server) Tree() (t admin.Tree) {
 		st := m.Stats()
 		t = admin.Tree{
 			Zxid: m.Zxid(), NodeCount: st.NodeCount, DataSize: st.DataSize,
-			Ephemerals: st.Ephemerals, GlobalSessions: st.Sessions,
+			Ephemerals: st.Ephemerals, GlobalSessions: st.Sessions, LocalSessions: s.locals.count(),
 		}
 	})
 	return t

@@ -234,9 +234,9 @@ func standalone(name string, binary func(testing.TB) string, settings []string) 
 }
 
 // follower starts three servers; programs run against a follower.
-func follower(name string, binary func(testing.TB) string) func(*testing.T) *side {
+func follower(name string, binary func(testing.TB) string, more ...string) func(*testing.T) *side {
 	return func(t *testing.T) *side {
-		servers := zkprocess.Start(t, binary(t), 3, settings...)
+		servers := zkprocess.Start(t, binary(t), 3, slices.Concat(settings, more)...)
 		addr := zkprocess.Follower(t, servers).Addr()
 		return &side{name: name, addrs: []string{addr}, own: addr, stop: stop(servers)}
 	}
@@ -291,6 +291,20 @@ func TestStandaloneBursts(t *testing.T) {
 func TestFollower(t *testing.T) {
 	start := [2]func(*testing.T) *side{follower("ZooKeeper", zkprocess.ZooKeeper), follower("coordd   ", zkprocess.Coordd)}
 	(&pair{t: t, start: start}).runSeeds(100, shape{ensemble: true})
+}
+
+// TestLocalSessions has sessions that only the follower knows, and that become
+// global ones with their first ephemeral.
+func TestLocalSessions(t *testing.T) {
+	localSessions(t, 60, "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
+}
+
+// TestLocalSessionsOnly has sessions that stay local.
+func TestLocalSessionsOnly(t *testing.T) { localSessions(t, 40, "localSessionsEnabled=true") }
+
+func localSessions(t *testing.T, n int, lines ...string) {
+	start := [2]func(*testing.T) *side{follower("ZooKeeper", zkprocess.ZooKeeper, lines...), follower("coordd   ", zkprocess.Coordd, lines...)}
+	(&pair{t: t, start: start}).runSeeds(n, shape{ensemble: true})
 }
 
 // TestRoaming moves sessions between two followers.
