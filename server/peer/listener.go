@@ -156,7 +156,8 @@ type RaftLayer struct {
 	self      *Self
 	advertise net.Addr
 	conns     chan net.Conn
-	stop      chan struct{}
+	open      context.Context // until Close
+	end       context.CancelFunc
 	stopOnce  sync.Once
 	served    sync.WaitGroup
 }
@@ -166,7 +167,8 @@ var _ net.Listener = (*RaftLayer)(nil)
 // NewRaftLayer serves Raft on ln until Close. advertise is what Addr returns,
 // the address under which the others know this server; empty: that of ln.
 func NewRaftLayer(ln net.Listener, self *Self, advertise string) *RaftLayer {
-	r := &RaftLayer{self: self, advertise: ln.Addr(), conns: make(chan net.Conn), stop: make(chan struct{})}
+	r := &RaftLayer{self: self, advertise: ln.Addr(), conns: make(chan net.Conn)}
+	r.open, r.end = context.WithCancel(context.Background())
 	if advertise != "" {
 		r.advertise = hostPort(advertise)
 	}
@@ -188,7 +190,7 @@ func (a hostPort) String() string { return string(a) }
 func (r *RaftLayer) pass(c *Conn, _ Hello) {
 	select {
 	case r.conns <- c.Raw():
-	case <-r.stop:
+	case <-r.open.Done():
 		c.Close()
 	}
 }
@@ -199,7 +201,7 @@ func (r *RaftLayer) Accept() (net.Conn, error) {
 	select {
 	case nc := <-r.conns:
 		return nc, nil
-	case <-r.stop:
+	case <-r.open.Done():
 		return nil, net.ErrClosed
 	}
 }
@@ -207,11 +209,11 @@ func (r *RaftLayer) Accept() (net.Conn, error) {
 // Addr returns the advertised address.
 func (r *RaftLayer) Addr() net.Addr { return r.advertise }
 
-// Close stops accepting; connections already accepted stay open.
+// Close stops accepting and dialling; connections already there stay open.
 func (r *RaftLayer) Close() error {
 	var err error
 	r.stopOnce.Do(func() {
-		close(r.stop)
+		r.end()
 		err = r.listener.Close()
 		r.served.Wait()
 	})
@@ -219,9 +221,11 @@ func (r *RaftLayer) Close() error {
 }
 
 // DialAddr connects to the member target at addr for Raft. A timeout of zero
-// or less leaves it to Options.HandshakeTimeout.
+// or less leaves it to Options.HandshakeTimeout. Close ends the attempt: Raft
+// waits for it, and a name server that is silent takes longer than an operator
+// who stops a server.
 func (r *RaftLayer) DialAddr(addr string, target uint8, timeout time.Duration) (net.Conn, error) {
-	ctx := context.Background()
+	ctx := r.open
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)

@@ -340,6 +340,38 @@ func TestCloseBreaksOffHandshakes(t *testing.T) {
 	}
 }
 
+// TestRaftLayerCloseEndsDials: a stopped server does not wait for one that
+// cannot be reached.
+func TestRaftLayerCloseEndsDials(t *testing.T) {
+	one := process(1, 10)
+	dialling := make(chan struct{})
+	one.Self.DialTCP = func(ctx context.Context, _ string) (net.Conn, error) {
+		close(dialling)
+		<-ctx.Done() // as when no name server answers
+		return nil, ctx.Err()
+	}
+	one.Self.Options.HandshakeTimeout = time.Minute
+	r := NewRaftLayer(listen(t), one.Self, "")
+	defer r.Close()
+	ended := make(chan error)
+	go func() {
+		_, err := r.DialAddr("two.example:3888", 2, time.Minute)
+		ended <- err
+	}()
+	<-dialling
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Close left DialAddr waiting")
+	}
+}
+
 func TestRaftLayer(t *testing.T) {
 	one, two := process(1, 10), process(2, 20)
 	a, b := NewRaftLayer(listen(t), one.Self, "one.example:3888"), NewRaftLayer(listen(t), two.Self, "")
