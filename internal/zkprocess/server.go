@@ -343,6 +343,17 @@ func Python(t testing.TB) string {
 	return filepath.Join(install(t), "venv", "bin", "python")
 }
 
+// NodeModules is the directory with the Node client, a value for NODE_PATH. It
+// fails the test where install.sh found no npm.
+func NodeModules(t testing.TB) string {
+	t.Helper()
+	modules := filepath.Join(install(t), "node", "node_modules")
+	if _, err := os.Stat(modules); err != nil {
+		t.Fatalf("find the Node client, which install.sh brings where there is npm: %v", err)
+	}
+	return modules
+}
+
 // clientsDir is test/clients of this source tree.
 func clientsDir() string {
 	_, file, _, _ := runtime.Caller(0)

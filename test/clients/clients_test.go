@@ -13,11 +13,18 @@ import (
 	"github.com/coordd/coordd/internal/zkprocess"
 )
 
-var update = flag.Bool("update", false, "record expected outputs from a real ZooKeeper instead of testing coordd")
+var (
+	update        = flag.Bool("update", false, "record expected outputs from a real ZooKeeper instead of testing coordd")
+	realZooKeeper = flag.Bool("real", false, "test the tests: run a real ZooKeeper in coordd's place")
+)
 
-// program is the server under test: coordd, or a real ZooKeeper with -update.
+func againstZooKeeper() bool {
+	return *update || *realZooKeeper || filepath.Base(os.Getenv("COORDD_BIN")) == "zookeeper.sh"
+}
+
+// program is the server under test: coordd, or a real ZooKeeper with -update or -real.
 func program(t *testing.T) string {
-	if *update {
+	if againstZooKeeper() {
 		return zkprocess.ZooKeeper(t)
 	}
 	return zkprocess.Coordd(t)
@@ -113,15 +120,6 @@ func TestZkCliExitCodes(t *testing.T) {
 func TestKazooSmoke(t *testing.T) {
 	onEachShape(t, func(t *testing.T, addr string) {
 		compare(t, run(t, exec.Command(zkprocess.Python(t), "python/smoke.py", addr)), "kazoo.expected")
-	})
-}
-
-func TestJavaSmoke(t *testing.T) {
-	classes := t.TempDir()
-	run(t, exec.Command("javac", "-cp", zkprocess.Classpath(t), "-d", classes, "java/src/Smoke.java"))
-	onEachShape(t, func(t *testing.T, addr string) {
-		classpath := classes + ":" + zkprocess.Classpath(t)
-		compare(t, run(t, exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", classpath, "Smoke", addr)), "java.expected")
 	})
 }
 

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Brings the other side of the client tests onto this machine: a real Apache
 # ZooKeeper (server, zkCli, Java client) and a Python with kazoo, at the versions
-# pinned in java/pom.xml and python/requirements.txt.
+# pinned in java/pom.xml and python/requirements.txt; where there is npm, also the
+# Node client of node/package-lock.json.
+#
+# With the argument "suites", also a Python that can run kazoo's own tests
+# (../suites/requirements.txt).
 #
 # Needs java, mvn and python3. Safe to run again: does nothing when the cache
 # already matches the pins. Prints the path of the classpath file, whose content
@@ -28,12 +32,28 @@ if [ "$(cat "$cache/java.pin" 2>/dev/null)" != "$pin" ]; then
 	echo "$pin" >"$cache/java.pin"
 fi
 
-pin=$(sha256sum <"$here/python/requirements.txt")
-if [ "$(cat "$cache/python.pin" 2>/dev/null)" != "$pin" ]; then
-	rm -rf "$cache/venv" "$cache/python.pin"
-	python3 -m venv "$cache/venv"
-	"$cache/venv/bin/pip" install -q -r "$here/python/requirements.txt" >&2
-	echo "$pin" >"$cache/python.pin"
+# environment DIRECTORY PIN REQUIREMENTS makes a Python environment in the cache.
+# The requirements are complete, so pip has nothing to resolve.
+environment() {
+	local venv=$cache/$1 pinned=$cache/$2 pin
+	pin=$(sha256sum <"$3")
+	[ "$(cat "$pinned" 2>/dev/null)" != "$pin" ] || return 0
+	rm -rf "$venv" "$pinned"
+	python3 -m venv "$venv"
+	"$venv/bin/pip" install -q --no-deps -r "$3" >&2
+	echo "$pin" >"$pinned"
+}
+environment venv python.pin "$here/python/requirements.txt"
+[ "${1:-}" != suites ] || environment suites-venv suites.pin "$here/../suites/requirements.txt"
+
+pin=$(sha256sum <"$here/node/package-lock.json")
+if command -v npm >/dev/null && [ "$(cat "$cache/node.pin" 2>/dev/null)" != "$pin" ]; then
+	rm -rf "$cache/node" "$cache/node.pin"
+	mkdir "$cache/node"
+	cp "$here/node/package.json" "$here/node/package-lock.json" "$cache/node"
+	cd "$cache/node"
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel error >&2
+	echo "$pin" >"$cache/node.pin"
 fi
 
 echo "$cache/classpath"
