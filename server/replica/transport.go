@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -65,6 +66,8 @@ type Wire interface {
 //   - heartbeats take the library's fast path only where they cannot change
 //     term or state behind the main loop's back (hashicorp/raft#695);
 //   - a refused append cannot wedge replication (#612, see pipeline);
+//   - replication to a server that was away goes on at once when it is back
+//     (see AppendEntries);
 //   - vote requests survive dead pooled connections;
 //   - followers of an idle leader learn of a commit at once (AnnounceCommit);
 //   - switches for a joining server and for a leader whose disk stalls, and the
@@ -82,6 +85,7 @@ type Transport struct {
 	joining  atomic.Uint64             // number of this server's joining mark; 0 = none
 	floor    atomic.Uint64             // term of the leader that vouched first; 0 = none has
 	dropping atomic.Bool
+	sent     func(took time.Duration, err error) // see OnSnapshotSent
 
 	toRaft    chan raft.RPC
 	stop      chan struct{} // closed by Close
@@ -111,6 +115,7 @@ func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *T
 		id:        id,
 		tries:     maxPool + 2,
 		votes:     votes,
+		sent:      func(time.Duration, error) {},
 		toRaft:    make(chan raft.RPC, queueLen),
 		stop:      make(chan struct{}),
 		pipelines: make(map[*pipeline]struct{}),
@@ -122,6 +127,10 @@ func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *T
 	t.forwarder.Go(t.forward)
 	return t
 }
+
+// OnSnapshotSent has told called after each snapshot that was sent to another
+// server. It must be called before Raft starts.
+func (t *Transport) OnSnapshotSent(told func(took time.Duration, err error)) { t.sent = told }
 
 // Attach tells the transport which Raft it serves. Until then every heartbeat
 // goes through Consumer.
@@ -380,17 +389,56 @@ func (t *Transport) DecodePeer(b []byte) raft.ServerAddress { return t.wire.Deco
 
 // AppendEntries implements raft.Transport; DropAppends makes it fail. Pipelines
 // and snapshots need not vouch: heartbeats do.
+//
+// Entries that do not arrive are sent again and again. The library would do the
+// same, but after pauses that grow to ten seconds, the last of which a server
+// that comes back would have to wait for.
 func (t *Transport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if t.dropping.Load() {
 		return ErrAppendsDropped
 	}
-	if said := t.vouch(id); said != nil {
-		vouching := *req
-		//lint:ignore SA1019 Raft's own use of the field is over
-		vouching.Leader = said
-		req = &vouching
+	for {
+		err := t.wire.AppendEntries(id, addr, t.vouching(id, req), resp)
+		if err == nil || isHeartbeat(req) || !t.replicatesTo(id, req.Term) {
+			return err
+		}
+		select {
+		case <-time.After(resendAfter):
+		case <-t.stop:
+			return err
+		}
 	}
-	return t.wire.AppendEntries(id, addr, req, resp)
+}
+
+// vouching is req with what there is to vouch for.
+func (t *Transport) vouching(id raft.ServerID, req *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	said := t.vouch(id)
+	if said == nil {
+		return req
+	}
+	with := *req
+	//lint:ignore SA1019 Raft's own use of the field is over
+	with.Leader = said
+	return &with
+}
+
+// resendAfter is the pause before entries are sent again that did not arrive.
+const resendAfter = 100 * time.Millisecond
+
+// isHeartbeat is how the library tells heartbeats from replication.
+func isHeartbeat(req *raft.AppendEntriesRequest) bool {
+	return len(req.Entries) == 0 && req.PrevLogEntry == 0 && req.PrevLogTerm == 0 && req.LeaderCommitIndex == 0
+}
+
+// replicatesTo reports whether this server's Raft leads in term, holds nothing
+// back, and has id among its servers.
+func (t *Transport) replicatesTo(id raft.ServerID, term uint64) bool {
+	r := t.raft.Load()
+	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term || t.dropping.Load() {
+		return false
+	}
+	f := r.GetConfiguration()
+	return f.Error() == nil && slices.ContainsFunc(f.Configuration().Servers, func(s raft.Server) bool { return s.ID == id })
 }
 
 // InstallSnapshot implements raft.Transport; DropAppends makes it fail.
@@ -398,7 +446,10 @@ func (t *Transport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, r
 	if t.dropping.Load() {
 		return ErrAppendsDropped
 	}
-	return t.wire.InstallSnapshot(id, addr, req, resp, data)
+	began := time.Now()
+	err := t.wire.InstallSnapshot(id, addr, req, resp, data)
+	t.sent(time.Since(began), err)
+	return err
 }
 
 // RequestVote implements raft.Transport. The request is sent again at once
