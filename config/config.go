@@ -64,12 +64,14 @@ type Config struct {
 	Metrics   Metrics
 	Container Container
 	Log       Log
+	Throttle  Throttle
 
 	// FourLetterWords are the words clients may use; "*" alone means all.
 	FourLetterWords []string
 
-	MaxClientCnxns         int // per client address; 0 is no limit
-	MaxCnxns               int // in all; 0 is no limit
+	MaxClientCnxns int // per client address; 0 is no limit
+	MaxCnxns       int // in all; 0 is no limit
+	// GlobalOutstandingLimit is this server's share of the limit.
 	GlobalOutstandingLimit int
 	// MaxBuffer is jute.maxbuffer, in bytes: the longest request frame.
 	MaxBuffer int
@@ -102,8 +104,12 @@ type Config struct {
 
 	snapCount int
 	words     string // 4lw.commands.whitelist as written
+	text      string // see Text
+	props     map[string]string
 	name      string
 	notes     []Note
+	noted     map[spot]int // the place of a line in notes
+	faults    []*Error     // reasons not to start
 	sources   map[string]string
 }
 
@@ -154,6 +160,10 @@ type Admin struct {
 	Port        int    // 0 is any free port
 	CommandURL  string // starts with a slash
 	IdleTimeout time.Duration
+	// SnapshotEnabled is for the command snapshot, which is run no more than
+	// once in SnapshotInterval.
+	SnapshotEnabled  bool
+	SnapshotInterval time.Duration
 }
 
 // Metrics is the Prometheus endpoint.
@@ -215,7 +225,7 @@ func Default() *Config {
 
 // newConfig holds the defaults of every key, taken from the table.
 func newConfig() *Config {
-	c := &Config{sources: map[string]string{}}
+	c := &Config{sources: map[string]string{}, noted: map[spot]int{}}
 	c.MinSessionTimeout, c.MaxSessionTimeout = unset, unset
 	for i := range keys {
 		k := &keys[i]

@@ -9,7 +9,8 @@ import (
 )
 
 // Explain writes what became of every line, for coordd check-config: the line,
-// its status and effective value, and a sentence. The error is w's.
+// its status and effective value, and a sentence; then what the server is going
+// to be, or that it does not start. The error is w's.
 func Explain(w io.Writer, c *Config) error {
 	b := bufio.NewWriter(w)
 	file := ""
@@ -22,6 +23,9 @@ func Explain(w io.Writer, c *Config) error {
 		if n.Warn {
 			mark = "!"
 		}
+		if n.Warn && n.Status == Refused {
+			mark = "x"
+		}
 		fmt.Fprintf(b, "%s %4d  %-10s ", mark, n.Line, n.Status)
 		if n.Key != "" {
 			fmt.Fprintf(b, " %s=%s", n.Key, printable(n.Value))
@@ -31,7 +35,20 @@ func Explain(w io.Writer, c *Config) error {
 		}
 		fmt.Fprintf(b, "\n                   %s\n", n.Text)
 	}
-	fmt.Fprintf(b, "\n%s\n", c.summary())
+	if len(c.faults) == 0 {
+		fmt.Fprintf(b, "\n%s\n", c.summary())
+		return b.Flush()
+	}
+	fmt.Fprint(b, "\ncoordd does not start with this")
+	if len(c.faults) > 1 {
+		fmt.Fprintf(b, ", for %d reasons, each marked x", len(c.faults))
+	}
+	fmt.Fprintln(b, ".")
+	for _, e := range c.faults {
+		if e.Line == 0 || e.Key == "" {
+			fmt.Fprintf(b, "%s\n", e) // not at any line
+		}
+	}
 	return b.Flush()
 }
 
@@ -115,7 +132,8 @@ coordd reads ZooKeeper's zoo.cfg: lines key=value in the syntax of Java
 properties, where the last of two lines with one key counts. Every line is
 accounted for: coordd check-config prints what becomes of each. A wrong value
 stops the start with file, line, key and what is allowed. A key nobody knows is
-a warning.
+a warning. Numbers of system properties are read as Java does: 0x10 and #10 are
+hexadecimal, 010 is octal.
 
 In a file, a key is written without the prefix zookeeper. of the Java system
 property. With it, it has no effect, as in ZooKeeper, and a warning says so.

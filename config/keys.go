@@ -34,8 +34,8 @@ type Key struct {
 	Name    string // as in zoo.cfg; a final "*" makes it a family
 	Default string // as one would write it; empty for none
 	Status  Status
-	// Property marks keys that ZooKeeper reads as system properties. With the
-	// prefix "zookeeper." those of its manual are meant.
+	// Property marks keys that ZooKeeper reads as system properties, numbers
+	// by Integer.getInteger.
 	Property bool
 	// Doc says in one sentence, with its unit, what the key does here, or why nothing.
 	Doc string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -71,6 +72,25 @@ func lineError(file string, p property, msg string) *Error {
 	return &Error{File: file, Line: p.line, Key: p.key, Value: masked(p.key, p.value), Msg: msg}
 }
 
+// fault notes a reason not to start, which is an *Error, at its line too.
+func (c *Config) fault(err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{File: c.name, Msg: err.Error()}
+	}
+	c.faults = append(c.faults, e)
+	text := "Stops the start: " + e.Msg + "."
+	if k := lookup(e.Key); k != nil && k.Status == Refused {
+		text = k.Doc + " It " + e.Msg + "."
+	}
+	note := Note{File: e.File, Line: e.Line, Key: e.Key, Value: e.Value, Status: Refused, Text: text, Warn: true}
+	if i, ok := c.noted[spot{e.File, e.Line}]; ok {
+		c.notes[i] = note
+	} else if e.Line > 0 && e.Key != "" {
+		c.addNote(note)
+	}
+}
+
 // failKey makes an Error about a key that may or may not be in the file.
 func (c *Config) failKey(key, msg string) *Error {
 	e := &Error{File: c.name, Key: key, Msg: msg}
@@ -82,15 +102,29 @@ func (c *Config) failKey(key, msg string) *Error {
 	return e
 }
 
+// spot is where a line begins.
+type spot struct {
+	file string
+	line int
+}
+
+func (c *Config) addNote(n Note) {
+	c.noted[spot{n.File, n.Line}] = len(c.notes)
+	c.notes = append(c.notes, n)
+}
+
 func (c *Config) note(p property, s Status, effective, text string, warn bool) {
-	c.notes = append(c.notes, Note{File: c.name, Line: p.line, Key: p.key, Value: masked(p.key, p.value),
+	if _, ok := c.noted[spot{c.name, p.line}]; ok {
+		return // a line before this one has shown what is wrong with it
+	}
+	c.addNote(Note{File: c.name, Line: p.line, Key: p.key, Value: masked(p.key, p.value),
 		Status: s, Effective: effective, Text: text, Warn: warn})
 }
 
 // warn turns the note about a key into a warning, or adds one to the file.
 func (c *Config) warn(key, sentence string) {
 	for i := range c.notes {
-		if n := &c.notes[i]; n.Key == key && n.Status != Overridden {
+		if n := &c.notes[i]; n.Key == key && n.Status != Overridden && n.Status != Refused {
 			n.Text, n.Warn = sentence, true
 			return
 		}

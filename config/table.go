@@ -8,7 +8,7 @@ import "time"
 var keys []Key
 
 func init() {
-	for _, part := range [][]Key{serverKeys(), tuningKeys(), ownKeys(), ignoredKeys(), refusedKeys()} {
+	for _, part := range [][]Key{serverKeys(), tuningKeys(), throttleKeys(), ownKeys(), ignoredKeys(), refusedKeys()} {
 		keys = append(keys, part...)
 	}
 }
@@ -80,6 +80,10 @@ func tuningKeys() []Key {
 			value: value{set: setCommandURL, get: func(c *Config) string { return c.Admin.CommandURL }}},
 		{Name: "admin.idleTimeout", Default: "30000", Property: true, Doc: "Milliseconds after which an idle connection to the AdminServer is closed.",
 			value: millis(func(c *Config) *time.Duration { return &c.Admin.IdleTimeout }, 1, maxInt32)},
+		{Name: "admin.snapshot.enabled", Default: "true", Property: true, Doc: "With false, the AdminServer's command snapshot answers 503.",
+			value: boolean(func(c *Config) *bool { return &c.Admin.SnapshotEnabled })},
+		{Name: "admin.rateLimiterIntervalInMS", Default: "300000", Property: true, Doc: "Microseconds, in spite of the name and as in ZooKeeper, in which the command snapshot is run once at most.",
+			value: micros(func(c *Config) *time.Duration { return &c.Admin.SnapshotInterval })},
 		{Name: "snapCount", Default: "100000", Property: true, Status: Mapped, Doc: "Raft log entries after which a snapshot is taken, 2 at least (less is taken for 2); an entry may hold many writes.", clamps: true,
 			value: wholeOr(func(c *Config) *int { return &c.snapCount }, 2, maxInt32)},
 		{Name: "fsync.warningthresholdms", Default: "1000", Property: true, Doc: "Milliseconds a write to disk may take before it is logged and counted.",
@@ -110,15 +114,15 @@ func tuningKeys() []Key {
 			value: value{set: setSuperDigest, get: func(c *Config) string { return c.SuperDigest }}},
 		{Name: "DigestAuthenticationProvider.enabled", Default: "true", Property: true, Doc: "With false there is no auth scheme digest.",
 			value: boolean(func(c *Config) *bool { return &c.DigestAuthEnabled })},
-		{Name: "jute.maxbuffer", Default: "1048575", Doc: "Longest request in bytes; clients must agree. A system property only in ZooKeeper, honoured in the file here.",
+		{Name: "jute.maxbuffer", Default: "1048575", Property: true, Doc: "Longest request in bytes; clients must agree. A system property only in ZooKeeper, honoured in the file here.",
 			value: juteInt(func(c *Config) *int { return &c.MaxBuffer }, 1024)},
 		{Name: "readonlymode.enabled", Default: "false", Doc: "A server without a leader for 2 seconds, or a tick if that is longer, takes clients that accept a read-only server. A system property only in ZooKeeper, honoured in the file here.",
 			value: boolean(func(c *Config) *bool { return &c.ReadOnlyMode })},
-		{Name: "znode.container.checkIntervalMs", Default: "60000", Doc: "Milliseconds between looks for empty containers and expired TTL nodes. A system property only in ZooKeeper, honoured in the file here.",
+		{Name: "znode.container.checkIntervalMs", Default: "60000", Property: true, Doc: "Milliseconds between looks for empty containers and expired TTL nodes. A system property only in ZooKeeper, honoured in the file here.",
 			value: millis(func(c *Config) *time.Duration { return &c.Container.CheckInterval }, 1, maxInt32)},
-		{Name: "znode.container.maxPerMinute", Default: "10000", Doc: "Most containers and TTL nodes removed per minute. A system property only in ZooKeeper, honoured in the file here.",
+		{Name: "znode.container.maxPerMinute", Default: "10000", Property: true, Doc: "Most containers and TTL nodes removed per minute. A system property only in ZooKeeper, honoured in the file here.",
 			value: whole(func(c *Config) *int { return &c.Container.MaxPerMinute }, 1, maxInt32)},
-		{Name: "znode.container.maxNeverUsedIntervalMs", Default: "0", Doc: "Milliseconds after which a container that never had a child is removed, 0 for never. A system property only in ZooKeeper, honoured in the file here.",
+		{Name: "znode.container.maxNeverUsedIntervalMs", Default: "0", Property: true, Doc: "Milliseconds after which a container that never had a child is removed, 0 for never. A system property only in ZooKeeper, honoured in the file here.",
 			value: millis(func(c *Config) *time.Duration { return &c.Container.MaxNeverUsedInterval }, 0, maxInt32)},
 	}
 }

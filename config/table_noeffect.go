@@ -7,7 +7,6 @@ const (
 	raftCatchUp  = "Raft brings servers up to date; see coordd.trailingLogs."
 	goRuntime    = "Threads are the Go runtime's business."
 	ownSnapshots = "Snapshots have coordd's own format, compressed and checksummed."
-	noThrottle   = "Not built yet and off by default; queues are bounded per connection and by globalOutstandingLimit."
 	ownWatches   = "There is one watch manager, which needs no choice."
 	zkMeter      = "This ZooKeeper-internal measurement does not exist here."
 	needsTLS     = "Has a meaning with TLS only, which is refused as long as it is not built."
@@ -40,9 +39,7 @@ func ignoredKeys() []Key {
 	}
 	for _, k := range []Key{
 		{Name: "admin.httpVersion", Default: "11", Doc: "The AdminServer speaks HTTP/1.1."},
-		{Name: "admin.snapshot.enabled", Default: "true", Doc: "The commands snapshot and restore are not built yet."},
-		{Name: "admin.restore.enabled", Default: "true", Doc: "The commands snapshot and restore are not built yet."},
-		{Name: "admin.rateLimiterIntervalInMS", Default: "300000", Doc: "The commands snapshot and restore are not built yet."},
+		{Name: "admin.restore.enabled", Default: "true", Doc: "The command restore answers as if this were false: one server cannot take another state than its log gives it."},
 		{Name: "snapSizeLimitInKb", Default: "4194304", Doc: "Snapshots go by the number of entries; see snapCount."},
 		{Name: "txnLogSizeLimitInKb", Default: "-1", Doc: raftLog},
 		{Name: "preAllocSize", Default: "65536", Doc: raftLog},
@@ -53,16 +50,7 @@ func ignoredKeys() []Key {
 		{Name: "flushDelay", Default: "0", Doc: raftLog},
 		{Name: "maxWriteQueuePollTime", Doc: raftLog},
 		{Name: "maxBatchSize", Default: "1000", Doc: raftLog},
-		{Name: "request_throttle_max_requests", Default: "0", Doc: noThrottle},
-		{Name: "request_throttle_stall_time", Default: "100", Doc: noThrottle},
-		{Name: "request_throttle_drop_stale", Default: "true", Doc: noThrottle},
-		{Name: "request_stale_latency_check", Default: "false", Doc: noThrottle},
-		{Name: "request_stale_connection_check", Default: "true", Doc: noThrottle},
-		{Name: "request_throttler.shutdownTimeout", Default: "10000", Doc: noThrottle},
-		{Name: "throttled_op_wait_time", Default: "0", Doc: noThrottle},
-		{Name: "connection_throttle_*", Default: "0", Doc: noThrottle},
-		{Name: "largeRequestThreshold", Default: "-1", Doc: noThrottle},
-		{Name: "largeRequestMaxBytes", Default: "104857600", Doc: noThrottle},
+		{Name: "request_throttler.shutdownTimeout", Default: "10000", Doc: "At its end a server waits 2 seconds for what is under way; nothing that is acknowledged can get lost."},
 		{Name: "maxResponseCacheSize", Default: "400", Doc: "Replies are encoded straight from memory, without a cache."},
 		{Name: "maxGetChildrenResponseCacheSize", Default: "400", Doc: "Replies are encoded straight from memory, without a cache."},
 		{Name: "enableEagerACLCheck", Default: "false", Doc: "ACLs are checked where the write is applied, on every server alike."},

@@ -21,6 +21,9 @@ type value struct {
 func integer(text string, lo, hi int64) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < lo || n > hi {
+		if lo == math.MinInt32 {
+			return 0, errors.New("a whole number")
+		}
 		if hi == math.MaxInt32 || hi == math.MaxInt64 {
 			return 0, fmt.Errorf("a whole number, %d or more", lo)
 		}
@@ -114,6 +117,21 @@ func millis(field func(*Config) *time.Duration, lo, hi int64) value {
 			return nil
 		},
 		get: func(c *Config) string { return strconv.FormatInt(field(c).Milliseconds(), 10) },
+	}
+}
+
+// micros is a time in microseconds.
+func micros(field func(*Config) *time.Duration) value {
+	return value{
+		set: func(c *Config, text string) error {
+			n, err := integer(text, 0, maxInt32)
+			if err != nil {
+				return fmt.Errorf("%w (microseconds)", err)
+			}
+			*field(c) = time.Duration(n) * time.Microsecond
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(field(c).Microseconds(), 10) },
 	}
 }
 
@@ -216,17 +234,34 @@ func normalHost(s string) (string, error) {
 
 var errHost = errors.New("a host name or an IP address")
 
-// juteInt is an integer as Java's Integer.getInteger reads a system property:
-// decimal, 0x or # hexadecimal, octal with a leading zero.
+// decoded writes a number in decimal that Integer.getInteger would take for a
+// system property's: with 0x or # hexadecimal, with a leading zero octal.
+// Anything else stays as it is.
+func decoded(s string) string {
+	digits := strings.TrimLeft(s, "+-")
+	sign, base := s[:len(s)-len(digits)], 8
+	rest, ok := strings.CutPrefix(digits, "#")
+	if !ok {
+		rest, ok = strings.CutPrefix(strings.ToLower(digits), "0x")
+	}
+	if ok {
+		base = 16
+	} else if rest, ok = strings.CutPrefix(digits, "0"); !ok {
+		return s
+	}
+	n, err := strconv.ParseUint(rest, base, 63)
+	if err != nil || len(sign) > 1 {
+		return s
+	}
+	return sign + strconv.FormatUint(n, 10)
+}
+
+// juteInt is a number of bytes.
 func juteInt(field func(*Config) *int, lo int64) value {
 	return value{
 		set: func(c *Config, s string) error {
-			digits := s
-			if rest, ok := strings.CutPrefix(s, "#"); ok {
-				digits = "0x" + rest
-			}
-			n, err := strconv.ParseInt(digits, 0, 32)
-			if err != nil || n < lo || strings.Contains(s, "_") {
+			n, err := strconv.ParseInt(s, 10, 32)
+			if err != nil || n < lo {
 				return fmt.Errorf("a number of bytes from %d to %d", lo, math.MaxInt32)
 			}
 			*field(c) = int(n)

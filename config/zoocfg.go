@@ -35,12 +35,25 @@ func readFile(path string) ([]byte, error) {
 
 // Load reads the file at path and those it names. The error is an *Error.
 func Load(path string) (*Config, error) {
+	c, faults := LoadAll(path)
+	if len(faults) > 0 {
+		return nil, faults[0]
+	}
+	return c, nil
+}
+
+// LoadAll is Load that goes on behind a line that stops the start. With such
+// lines the Config is for Explain alone.
+func LoadAll(path string) (*Config, []*Error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, &Error{File: path, Msg: "cannot be read", Err: unwrapPath(err)}
+		c := newConfig()
+		c.fault(&Error{File: path, Msg: "cannot be read", Err: unwrapPath(err)})
+		return c, c.faults
 	}
 	defer f.Close()
-	return Parse(path, f, readFile)
+	c := read(path, f, readFile)
+	return c, c.faults
 }
 
 // unwrapPath leaves out the path that an os error repeats.
@@ -56,16 +69,28 @@ func unwrapPath(err error) error {
 // and myid are read with readFile, which returns an error for which
 // errors.Is(err, fs.ErrNotExist) holds if there is none. The error is an *Error.
 func Parse(name string, r io.Reader, readFile func(path string) ([]byte, error)) (*Config, error) {
+	c := read(name, r, readFile)
+	if len(c.faults) > 0 {
+		return nil, c.faults[0]
+	}
+	return c, nil
+}
+
+// read is Parse, with what is wrong in faults.
+func read(name string, r io.Reader, readFile func(path string) ([]byte, error)) *Config {
 	c := newConfig()
 	c.name = name
 	raw, err := readLimited(r)
 	if err != nil {
-		return nil, &Error{File: name, Msg: "cannot be read", Err: unwrapPath(err)}
+		c.fault(&Error{File: name, Msg: "cannot be read", Err: unwrapPath(err)})
+		return c
 	}
 	props, line, err := parseProperties(raw)
 	if err != nil {
-		return nil, &Error{File: name, Line: line, Msg: "not a line of a properties file", Err: err}
+		c.fault(&Error{File: name, Line: line, Msg: "not a line of a properties file", Err: err})
+		return c
 	}
+	c.keepText(raw, props)
 	last := map[string]int{} // key: line that wins
 	for _, p := range props {
 		last[p.key] = p.line
@@ -74,42 +99,53 @@ func Parse(name string, r io.Reader, readFile func(path string) ([]byte, error))
 	var members []memberLine
 	for _, p := range props {
 		if line := last[p.key]; line != p.line {
-			if err := doubledMember(name, props, p, line); err != nil {
-				return nil, err
-			}
+			err = doubledMember(name, props, p, line)
 			c.note(p, Overridden, "", fmt.Sprintf("Overridden by line %d: the last one counts.", line), true)
-			continue
+		} else if strings.HasPrefix(p.key, "server.") {
+			members, err = c.addMember(members, p, dynamic)
+		} else {
+			err = c.setKey(p)
 		}
-		if id, ok := strings.CutPrefix(p.key, "server."); ok {
-			if dynamic {
-				return nil, c.fail(p, "must be in the file that dynamicConfigFile names")
-			}
-			m, err := parseMember(id, p.value)
-			if err != nil {
-				return nil, c.fail(p, err.Error())
-			}
-			c.sources[p.key] = fmt.Sprintf("%s:%d", name, p.line)
-			c.note(p, Honored, m.String(), memberDoc(m), false)
-			members = append(members, memberLine{m, name, p})
-			continue
-		}
-		if err := c.setKey(p); err != nil {
-			return nil, err
+		if err != nil {
+			c.fault(err)
 		}
 	}
+	if err := c.conclude(members, dynamic, readFile); err != nil {
+		// With a fault before it, it may only follow from that.
+		if len(c.faults) == 0 {
+			c.fault(err)
+		}
+		return c
+	}
+	c.settleNotes()
+	return c
+}
+
+// addMember takes a line server.N of the static file.
+func (c *Config) addMember(members []memberLine, p property, dynamic bool) ([]memberLine, error) {
+	if dynamic {
+		return members, c.fail(p, "must be in the file that dynamicConfigFile names")
+	}
+	m, err := parseMember(strings.TrimPrefix(p.key, "server."), p.value)
+	if err != nil {
+		return members, c.fail(p, err.Error())
+	}
+	c.sources[p.key] = fmt.Sprintf("%s:%d", c.name, p.line)
+	c.note(p, Honored, m.String(), memberDoc(m), false)
+	return append(members, memberLine{m, c.name, p}), nil
+}
+
+// conclude is what follows when all lines are read.
+func (c *Config) conclude(members []memberLine, dynamic bool, readFile func(path string) ([]byte, error)) (err error) {
 	if dynamic {
 		if members, err = c.readDynamic(readFile); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := c.setMembers(members); err != nil {
-		return nil, err
+		return err
 	}
-	if err := c.finish(readFile); err != nil {
-		return nil, err
-	}
-	c.settleNotes()
-	return c, nil
+	return c.finish(readFile)
 }
 
 // setKey gives one line of the static file its effect.
@@ -133,7 +169,11 @@ func (c *Config) setKey(p property) error {
 		return nil
 	}
 	if k.value.set != nil {
-		if err := k.value.set(c, p.value); err != nil {
+		value := p.value
+		if k.Property {
+			value = decoded(value)
+		}
+		if err := k.value.set(c, value); err != nil {
 			return c.fail(p, "allowed: "+err.Error())
 		}
 	}
@@ -183,6 +223,7 @@ func (c *Config) finish(readFile func(string) ([]byte, error)) error {
 		return err
 	}
 	c.deriveWords()
+	c.deriveThrottle()
 	if c.Metrics.Enabled && c.Admin.Enabled && c.Metrics.Port != 0 && c.Metrics.Port == c.Admin.Port {
 		return c.failKey("metricsProvider.httpPort", fmt.Sprintf("is the AdminServer's port too (admin.serverPort, %d)", c.Admin.Port))
 	}

@@ -46,7 +46,7 @@ func TestUnsetKeys(t *testing.T) {
 	if c.Raft != r {
 		t.Errorf("%+v", c.Raft)
 	}
-	if a := (Admin{true, "0.0.0.0", 8080, "/commands", 30 * time.Second}); c.Admin != a {
+	if a := (Admin{true, "0.0.0.0", 8080, "/commands", 30 * time.Second, true, 300 * time.Millisecond}); c.Admin != a {
 		t.Errorf("%+v", c.Admin)
 	}
 	if c.Metrics.Enabled || c.SkipACL || c.EnforceQuota || !c.DigestAuthEnabled || !c.LeaderServes || !c.DataDirAutocreate {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,37 +28,65 @@ func startCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "start",
 		Usage:  "run a server in the foreground",
-		Flags:  []cli.Flag{configFlag()},
+		Flags:  []cli.Flag{configFlag(), envFlag()},
 		Action: start,
 	}
 }
 
-func loadConfig(c *cli.Context) (*config.Config, error) {
+// configPath is the file that the flags name; "" for none.
+func configPath(c *cli.Context) (string, error) {
 	if c.Args().Present() {
-		return nil, cli.Exit(fmt.Errorf("%s takes no argument %q: name the file with --config", c.Command.Name, c.Args().First()), exitInvalidArguments)
+		return "", cli.Exit(fmt.Errorf("%s takes no argument %q: name the file with --config", c.Command.Name, c.Args().First()), exitInvalidArguments)
 	}
 	path := c.String("config")
+	if c.Bool("env") {
+		if path != "" {
+			return "", cli.Exit("--config and --env exclude each other", exitInvalidArguments)
+		}
+		path = getenv(os.Getenv).configFile()
+	}
+	return path, nil
+}
+
+func loadConfig(c *cli.Context) (*config.Config, error) {
+	path, err := configPath(c)
+	if err != nil {
+		return nil, err
+	}
 	if path == "" {
 		return config.Default(), nil
 	}
-	cfg, err := config.Load(path)
-	if err != nil {
-		return nil, cli.Exit(err, exitInvalidArguments)
+	cfg, faults := config.LoadAll(path)
+	switch n := len(faults); n {
+	case 0:
+		return cfg, nil
+	case 1:
+		return nil, cli.Exit(faults[0], exitInvalidArguments)
+	default:
+		return nil, cli.Exit(fmt.Errorf("%w (and %d more: coordd check-config says which)", faults[0], n-1), exitInvalidArguments)
 	}
-	return cfg, nil
+}
+
+func newLogger(cfg *config.Config, w io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       "coordd",
+		Level:      hclog.LevelFromString(cfg.Log.Level),
+		JSONFormat: cfg.Log.Format == "json",
+		Output:     w,
+	})
 }
 
 func start(c *cli.Context) error {
+	if c.Bool("env") && c.String("config") == "" {
+		if err := getenv(os.Getenv).prepare(); err != nil {
+			return err
+		}
+	}
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return err
 	}
-	log := hclog.New(&hclog.LoggerOptions{
-		Name:       "coordd",
-		Level:      hclog.LevelFromString(cfg.Log.Level),
-		JSONFormat: cfg.Log.Format == "json",
-		Output:     os.Stderr,
-	})
+	log := newLogger(cfg, os.Stderr)
 	for _, w := range cfg.Warnings() {
 		log.Warn(fmt.Sprint(w))
 	}

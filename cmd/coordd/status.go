@@ -9,15 +9,13 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/coordd/coordd/config"
 )
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "ask the server of a zoo.cfg how it is",
-		Flags: []cli.Flag{configFlag()},
+		Flags: []cli.Flag{configFlag(), envFlag()},
 		Action: func(c *cli.Context) error {
 			cfg, err := loadConfig(c)
 			if err != nil {
@@ -54,19 +52,4 @@ func word(addr, w string) (string, error) {
 	}
 	answer, err := io.ReadAll(conn)
 	return string(answer), err
-}
-
-func checkConfigCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "check-config",
-		Usage: "explain a zoo.cfg line by line, or say what is wrong with it",
-		Flags: []cli.Flag{configFlag()},
-		Action: func(c *cli.Context) error {
-			cfg, err := loadConfig(c)
-			if err != nil {
-				return err
-			}
-			return config.Explain(c.App.Writer, cfg)
-		},
-	}
 }
