@@ -6,11 +6,13 @@ BUILT := $(shell date -u +'%m/%d/%Y %H:%M UTC')
 FUZZTIME ?= 30s
 FUZZ ?= .
 FUZZPKGS := ./protocol ./config ./fsm ./server/peer
+# Of the tests that need more than Go, or time.
+TAGS := clients,operations,suites,deploy,chaos,differential
 # What ci fuzzes.
 CIFUZZ := ^(FuzzFrame|FuzzRequestByOpcode|FuzzZooCfg|FuzzSnapshot)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients chaos differential bench cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients operations suites deploy image chaos differential bench cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -30,9 +32,9 @@ race: ## the same under the race detector
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on the files above'; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags clients,chaos,differential ./test/...
+	$(GO) vet -tags $(TAGS) ./test/...
 	$(GO) tool staticcheck ./...
-	$(GO) tool staticcheck -tags clients,chaos,differential ./test/...
+	$(GO) tool staticcheck -tags $(TAGS) ./test/...
 
 fuzz: ## each fuzz target for FUZZTIME (30s); FUZZ=regexp chooses
 	@set -e; for pkg in $(FUZZPKGS); do \
@@ -43,12 +45,28 @@ fuzz: ## each fuzz target for FUZZTIME (30s); FUZZ=regexp chooses
 		done; \
 	done
 
-generate: ## docs/configuration.md from the table of keys
-	$(GO) test -count=1 -run '^TestConfigurationPage$$' ./config -args -update
+generate: ## docs/configuration.md and docs/metrics.md from their tables
+	$(GO) test -count=1 -run '^(TestConfigurationPage|TestEveryKeyIsExplained)$$' ./config -args -update
+	$(GO) test -count=1 -run '^TestMetricsPage$$' ./server/metrics -args -update
 
-clients: build ## zkCli, the Java client and kazoo against bin/coordd (Java, Maven, Python)
+clients: build ## zkCli, the Java, C and Node clients and kazoo against bin/coordd (Java, Maven, Python, npm, gcc, libzookeeper-mt-dev)
 	test/clients/install.sh >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags clients ./test/clients
+
+operations: build ## every four-letter word and AdminServer command beside a real ZooKeeper (Java, Maven)
+	test/clients/install.sh >/dev/null
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 10m -tags operations ./test/operations
+
+suites: build ## kazoo's and go-zookeeper's own suites against one and three servers (Java, Maven, Python)
+	test/clients/install.sh suites >/dev/null
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 40m -tags suites ./test/suites -v -args $(ARGS)
+
+deploy: build ## image, compose file, systemd unit and zkCli.sh, for real (root, Docker, systemd, Java)
+	test/clients/install.sh >/dev/null
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 5m -tags deploy ./test/deploy
+
+image: build ## container image coordd:latest (Docker, no registry)
+	deploy/docker/build.sh bin/coordd coordd:latest coordd:$(VERSION)
 
 chaos: build ## servers killed and paused under load, histories checked
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags chaos ./test/chaos
@@ -67,5 +85,5 @@ cluster: build ## three servers on 127.0.0.1, .2 and .3, files in ./cluster
 cluster-stop: ## stops them; their data stays
 	deploy/cluster/cluster.sh stop
 
-ci: test race lint clients chaos differential ## everything CI runs, with two minutes of fuzzing
+ci: test race lint clients operations suites deploy chaos differential ## everything CI runs, with two minutes of fuzzing
 	$(MAKE) fuzz FUZZTIME=30s FUZZ='$(subst $$,$$$$,$(CIFUZZ))'

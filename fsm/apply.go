@@ -19,6 +19,7 @@ type txn struct {
 	body        []byte // the response, as far as it is built
 	hasBody     bool
 	resultEpoch uint32
+	overQuota   string
 }
 
 // ownerChange is an ephemeral that came or went; it reaches the ephemeral
@@ -107,7 +108,7 @@ func (m *Machine) applyBatch(it *item, term uint64, sink Sink) {
 		if !wanted {
 			continue
 		}
-		m.result = Result{Zxid: m.zxid, Err: code, Epoch: x.resultEpoch}
+		m.result = Result{Zxid: m.zxid, Err: code, Epoch: x.resultEpoch, OverQuota: x.overQuota}
 		if code == protocol.OK && x.hasBody {
 			m.result.Body = x.body
 		}
@@ -194,6 +195,9 @@ func (m *Machine) flush(x *txn) {
 	}
 	clear(x.events)
 	x.events, x.owners = x.events[:0], x.owners[:0]
+	if m.zxid%digestInterval == 0 {
+		m.noteDigest()
+	}
 }
 
 // sync changes nothing; its place in the log is all that counts. ZooKeeper

@@ -107,7 +107,7 @@ func (m *Machine) setData(x *txn, r *protocol.SetDataRequest) (protocol.Stat, pr
 	t := m.tree
 	old, _ := t.data(id)
 	grown := int64(len(r.Data)) - int64(len(old))
-	if code := m.checkQuota(r.Path, grown, 0); code != protocol.OK {
+	if code := m.checkQuota(x, r.Path, grown, 0); code != protocol.OK {
 		return protocol.Stat{}, code
 	}
 	if r.Version != protocol.AnyVersion && r.Version != t.at(id).version {
@@ -120,6 +120,7 @@ func (m *Machine) setData(x *txn, r *protocol.SetDataRequest) (protocol.Stat, pr
 	})
 	m.account(r.Path, grown, 0)
 	m.emit(x, protocol.NodeDataChanged, id, r.Path)
+	x.events[len(x.events)-1].Written = len(r.Data)
 	return t.stat(id), protocol.OK
 }
 

@@ -110,7 +110,7 @@ func (m *Machine) create(x *txn, op protocol.OpCode, r *protocol.CreateTTLReques
 	case ephemeralOwner(t.at(parent).owner) != 0:
 		return made{}, protocol.NoChildrenForEphemerals
 	}
-	if code := m.checkQuota(path, int64(len(r.Data)), 1); code != protocol.OK {
+	if code := m.checkQuota(x, path, int64(len(r.Data)), 1); code != protocol.OK {
 		return made{}, code
 	}
 	owner := ownerOf(op, r, x.session)
@@ -121,6 +121,7 @@ func (m *Machine) create(x *txn, op protocol.OpCode, r *protocol.CreateTTLReques
 	n := made{path, t.stat(id)}
 	m.accountCreate(path, int64(len(r.Data)))
 	m.emit(x, protocol.NodeCreated, id, path)
+	x.events[len(x.events)-1].Written = len(r.Data)
 	m.emit(x, protocol.NodeChildrenChanged, parent, parentPath)
 	return n, protocol.OK
 }

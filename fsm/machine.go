@@ -11,7 +11,11 @@
 // session has expired.
 package fsm
 
-import "github.com/coordd/coordd/protocol"
+import (
+	"slices"
+
+	"github.com/coordd/coordd/protocol"
+)
 
 // Machine is the whole replicated state. It has no lock of its own: Apply,
 // Snapshot and Snapshot.Release exclude everything else; the reading methods
@@ -29,6 +33,10 @@ type Machine struct {
 	// The last mark and the last verdict. They are no part of the state: a
 	// restored machine has none.
 	mark, verdicted Mark
+
+	// digests are of the last zxids that digestInterval divides. They are no
+	// part of the state either.
+	digests []ZxidDigest
 
 	// anyBatch is the fault that IgnoreStreamTable plants.
 	anyBatch bool
@@ -88,6 +96,9 @@ type Result struct {
 	Body []byte
 	// Epoch is the session's epoch, after createSession and attach.
 	Epoch uint32
+	// OverQuota is the path that a hard quota refused, in a multi too; else
+	// empty.
+	OverQuota string
 }
 
 // Event is a change that watches may wait for.
@@ -100,6 +111,8 @@ type Event struct {
 	Zxid int64
 	// ACL decides who may see the event: it is Path's own.
 	ACL []protocol.ACL
+	// Written is how many bytes of data the change has put there.
+	Written int
 }
 
 // Sink takes what comes out of Apply, in order, on the goroutine that
@@ -188,6 +201,35 @@ func (m *Machine) begin(server uint8, incarnation, nonce uint64) bool {
 
 // Digest is ZooKeeper's digest of the tree (version 2), as `hash` shows it.
 func (m *Machine) Digest() uint64 { return m.tree.digest() }
+
+// ZxidDigest is ZooKeeper's digest of the tree as a request left it.
+type ZxidDigest struct {
+	Zxid   int64
+	Digest uint64
+}
+
+// digestInterval says at which zxids the digest is noted, and digestsKept how
+// many of them are (DataTree).
+const (
+	digestInterval = 128
+	digestsKept    = 1024
+)
+
+// noteDigest notes the digest of the present zxid, once.
+func (m *Machine) noteDigest() {
+	n := len(m.digests)
+	if m.zxid == 0 || n > 0 && m.digests[n-1].Zxid == m.zxid {
+		return
+	}
+	if n == digestsKept {
+		m.digests = append(m.digests[:0], m.digests[1:]...)
+	}
+	m.digests = append(m.digests, ZxidDigest{m.zxid, m.tree.digest()})
+}
+
+// Digests are those of the latest zxids that 128 divides, oldest first, since
+// this machine was made or restored. The slice is the caller's.
+func (m *Machine) Digests() []ZxidDigest { return slices.Clone(m.digests) }
 
 // Mark is a digest of the state at a place in the log that a number names; 0
 // names none.

@@ -84,7 +84,7 @@ func (m *Machine) quotaOf(path string) (limits, stats nodeID) {
 // allow, if they are enforced (ZooKeeperServer.checkQuota). Only what changes
 // is compared: shrinking a node is refused too while the sum is above. Limits
 // that cannot be read refuse whatever changes, or not. Soft limits refuse nothing.
-func (m *Machine) checkQuota(path string, bytes, count int64) protocol.ErrCode {
+func (m *Machine) checkQuota(x *txn, path string, bytes, count int64) protocol.ErrCode {
 	if !m.settings.EnforceQuota {
 		return protocol.OK
 	}
@@ -104,6 +104,7 @@ func (m *Machine) checkQuota(path string, bytes, count int64) protocol.ErrCode {
 	switch {
 	case count != 0 && limits.countHard > -1 && used.count+count > limits.countHard,
 		bytes != 0 && limits.bytesHard > -1 && used.bytes+bytes > limits.bytesHard:
+		x.overQuota = path
 		return protocol.QuotaExceeded
 	}
 	return protocol.OK
@@ -159,24 +160,89 @@ func (m *Machine) setUsage(stats nodeID, bytes, count int64) {
 	m.tree.setData(stats, m.stats)
 }
 
-// measure adds up the data and the nodes of a subtree. It does not recurse:
-// paths may have hundreds of thousands of elements.
+// measure adds up the data and the nodes of a subtree.
 func (m *Machine) measure(top nodeID) (bytes, count int64) {
-	t := m.tree
-	for id := top; ; {
-		n := t.at(id)
-		bytes += int64(len(n.data()))
+	m.eachBelow(top, func(id nodeID) bool {
+		bytes += int64(len(m.tree.at(id).data()))
 		count++
-		if n.firstChild != 0 {
-			id = n.firstChild
+		return true
+	})
+	return bytes, count
+}
+
+// eachBelow calls fn for top and all nodes below, parents first, until it
+// returns false. It does not recurse: paths may have hundreds of thousands of
+// elements.
+func (m *Machine) eachBelow(top nodeID, fn func(id nodeID) bool) {
+	t := m.tree
+	for id := top; fn(id); {
+		if first := t.at(id).firstChild; first != 0 {
+			id = first
 			continue
 		}
 		for id != top && t.at(id).next == 0 {
 			id = t.at(id).parent
 		}
 		if id == top {
-			return bytes, count
+			return
 		}
 		id = t.at(id).next
 	}
+}
+
+// Quota is a quota's limits and what counts for it; a limit of -1 is none. The
+// hard limit goes before the other one.
+type Quota struct {
+	CountLimit, BytesLimit, Count, Bytes int64
+}
+
+// maxQuotaNodes bounds what Quotas looks at.
+const maxQuotaNodes = 10_000
+
+// Quotas adds up the quotas below each node of the root, by the node's name
+// (org.apache.zookeeper.server.util.QuotaMetricsUtils). It stops after most
+// names, and where very many nodes make up the quotas.
+func (m *Machine) Quotas(most int) map[string]Quota {
+	all := map[string]Quota{}
+	t := m.tree
+	seen := 0
+	t.eachChild(t.lookup(quotaPath), func(namespace nodeID) bool {
+		q, any := Quota{}, false
+		m.eachBelow(namespace, func(id nodeID) bool {
+			text, null := t.data(id)
+			name := t.name(id)
+			if limit := name == limitsName; id != namespace && !null && (limit || name == statsName) && t.at(id).children == 0 {
+				q.add(text, limit)
+				any = true
+			}
+			seen++
+			return seen < maxQuotaNodes
+		})
+		if any {
+			all[t.name(namespace)] = q
+		}
+		return seen < maxQuotaNodes && len(all) < most
+	})
+	return all
+}
+
+// add adds the text of a limits or stats node; garbage counts as nothing.
+func (q *Quota) add(text string, limit bool) {
+	one, ok := parseQuota(text)
+	switch {
+	case !ok:
+	case limit:
+		q.CountLimit += harder(one.countHard, one.count)
+		q.BytesLimit += harder(one.bytesHard, one.bytes)
+	default:
+		q.Count += one.count
+		q.Bytes += one.bytes
+	}
+}
+
+func harder(hard, soft int64) int64 {
+	if hard > -1 {
+		return hard
+	}
+	return soft
 }

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/coordd/coordd/protocol"
@@ -146,5 +147,23 @@ func TestParseQuota(t *testing.T) {
 		if _, ok := parseQuota(text); ok {
 			t.Errorf("%q: no error", text)
 		}
+	}
+}
+
+func TestQuotasByNamespace(t *testing.T) {
+	r := quotaRig(t, "count=3,bytes=-1=;byteHardLimit=50;countHardLimit=-1")
+	for _, path := range []string{"/zookeeper/quota/q/a", "/zookeeper/quota/none", "/zookeeper/quota/zookeeper_limits"} {
+		r.mustCreate(path, "count=1,bytes=1", open, protocol.Persistent)
+	}
+	r.mustCreate("/zookeeper/quota/q/a/zookeeper_limits", "count=4,bytes=7", open, protocol.Persistent)
+	r.mustCreate("/zookeeper/quota/bad", "", open, protocol.Persistent)
+	r.mustCreate("/zookeeper/quota/bad/zookeeper_limits", "garbage", open, protocol.Persistent)
+	bytes, count := r.m.measure(r.m.tree.lookup("/q"))
+	want := map[string]Quota{"q": {CountLimit: 7, BytesLimit: 57, Count: count, Bytes: bytes}, "bad": {}}
+	if got := r.m.Quotas(10); !maps.Equal(got, want) {
+		t.Errorf("quotas %+v, want %+v", got, want)
+	}
+	if got := r.m.Quotas(1); len(got) != 1 {
+		t.Errorf("asked for one: %+v", got)
 	}
 }

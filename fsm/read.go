@@ -100,6 +100,16 @@ func (m *Machine) CanRead(acl []protocol.ACL, ids []protocol.ID) bool {
 	return m.allowed(acl, protocol.PermRead, ids)
 }
 
+// HasAll reports whether ids have every permission on the node at path.
+func (m *Machine) HasAll(path string, ids []protocol.ID) bool {
+	for p := protocol.PermRead; p <= protocol.PermAdmin; p <<= 1 {
+		if _, code := m.permitted(path, p, ids); code != protocol.OK {
+			return false
+		}
+	}
+	return true
+}
+
 // NodeZxids are the zxids by which setWatches tells what a client has missed.
 func (m *Machine) NodeZxids(path string) (czxid, mzxid, pzxid int64, ok bool) {
 	id := m.tree.lookup(path)

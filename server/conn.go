@@ -14,6 +14,7 @@ import (
 	"github.com/coordd/coordd/fsm"
 	"github.com/coordd/coordd/protocol"
 	"github.com/coordd/coordd/server/auth"
+	"github.com/coordd/coordd/server/metrics"
 	"github.com/coordd/coordd/server/watch"
 )
 
@@ -53,6 +54,8 @@ type conn struct {
 	ready     chan struct{} // closed when the handshake is over
 	readyOnce func()        // closes ready; it may be called more than once
 
+	arrivals chan arrival // to the goroutine that takes turns; nil without a throttle
+
 	touched atomic.Bool  // already among the server's touched ones
 	acked   atomic.Int64 // when the leader last acknowledged life, by Server.running
 	dead    atomic.Bool  // closed
@@ -63,14 +66,17 @@ type conn struct {
 	queue    []*pending // not answered yet, in order. Guarded by mu.
 	queued   int        // bytes of queue; guarded by mu
 	writes   int        // of queue; guarded by mu
+	large    int        // bytes of the large request being served; guarded by mu
 	expected int        // bytes of the replies to reads of queue, a guess; guarded by mu
 	out      []byte     // not written yet; guarded by mu
 	writing  bool       // somebody writes out to the socket; guarded by mu
 	dirty    bool       // on the server's list for the end of this entry; only in apply
 	fenced   bool       // a sync of linearizableReads covers this run; guarded by mu
+	asked    bool       // for a four-letter word; guarded by mu
 	closing  bool       // close once out is written, serve nothing more; guarded by mu
 	watching *watch.Handle
 	stats    connStats
+	tally    metrics.Tally // what is not in the server's metrics yet; guarded by mu
 }
 
 // pending is a request that waits: a write for its result, anything else for
@@ -83,7 +89,9 @@ type pending struct {
 	write bool
 	local bool // a write of a local session
 	size  int
-	reply int // bytes of what a read will answer, a guess
+	reply int  // bytes of what a read will answer, a guess
+	large int  // bytes that count as a large request
+	late  bool // waited too long for its turn: not run
 	since time.Time
 }
 
@@ -91,6 +99,7 @@ type pending struct {
 type connStats struct {
 	received, sent int64
 	established    time.Time
+	shook          time.Time // when the handshake came
 	lastOp         protocol.OpCode
 	lastCxid       int64
 	lastZxid       int64
@@ -113,13 +122,15 @@ func (c *conn) serve() {
 // read serves what the client sends. It returns nil at the end of the
 // connection, and an error for a request that ends it.
 func (c *conn) read() error {
-	c.nc.SetReadDeadline(time.Now().Add(c.s.cfg.SessionlessTimeout))
+	deadline := time.Now().Add(c.s.cfg.SessionlessTimeout)
+	c.nc.SetReadDeadline(deadline)
 	read := reader(c.nc)
 	var partial []byte // a frame not complete yet
-	shook := false
+	shook, serve := false, c.requests
 	for {
 		buf, n := read()
 		if n == 0 {
+			c.countEnd(!shook && !time.Now().Before(deadline))
 			return nil
 		}
 		data := buf[:n]
@@ -129,7 +140,7 @@ func (c *conn) read() error {
 		}
 		if !shook {
 			if len(data) >= 4 && c.s.admin.IsWord([4]byte(data)) {
-				c.word(string(data[:4]))
+				c.word(string(data[:4]), data[4:])
 				return nil
 			}
 			frame, rest, err := c.s.cut(data)
@@ -139,11 +150,17 @@ func (c *conn) read() error {
 			if frame != nil {
 				c.nc.SetReadDeadline(time.Time{})
 				shook, data = true, rest
+				if c.s.throttle != nil {
+					c.arrivals = make(chan arrival, arrivalsAhead)
+					defer close(c.arrivals)
+					go c.takeTurns()
+					serve = c.handOver
+				}
 			}
 		}
 		if shook {
 			var err error
-			if data, err = c.requests(data); err != nil {
+			if data, err = serve(data); err != nil {
 				return err
 			}
 		}
@@ -153,6 +170,19 @@ func (c *conn) read() error {
 			partial = append(partial[:0], data...)
 		}
 		readBuffers.Put(buf)
+	}
+}
+
+// countEnd counts that nothing more comes, unless that was the server's doing.
+func (c *conn) countEnd(expired bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closing || c.dead.Load():
+	case expired:
+		c.s.metrics.SessionlessExpired.Inc()
+	default:
+		c.s.metrics.ConnectionDrops.Inc()
 	}
 }
 
@@ -196,10 +226,18 @@ func reader(nc net.Conn) func() (*[readBuffer]byte, int) {
 
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// word answers a four-letter word and ends the connection.
-func (c *conn) word(w string) {
+// word answers a four-letter word, behind which rest came, and ends the
+// connection. It counts as a packet each way, as in ZooKeeper.
+func (c *conn) word(w string, rest []byte) {
+	c.mu.Lock()
+	c.asked = true
+	c.stats.received++
+	c.mu.Unlock()
+	c.s.metrics.PacketsReceived.Add(1)
+	c.s.metrics.BytesReceived.Add(4)
 	c.nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
-	c.s.admin.Word(w, c.nc)
+	c.s.admin.Word(w, rest, c.nc)
+	c.s.metrics.PacketsSent.Add(1)
 }
 
 // cut splits the first frame off data; nil when it is not complete.
@@ -210,6 +248,10 @@ func (s *Server) cut(data []byte) (frame, rest []byte, err error) {
 	n := int32(binary.BigEndian.Uint32(data))
 	if n < 0 || int(n) > s.cfg.MaxBuffer {
 		return nil, nil, io.ErrUnexpectedEOF
+	}
+	if s.large != nil && !s.large.fits(int(n)) {
+		s.metrics.LargeRejected.Inc()
+		return nil, nil, errGone
 	}
 	if len(data) < 4+int(n) {
 		return nil, data, nil
@@ -233,7 +275,7 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 				}
 				data = rest
 				served++
-				err = c.requestLocked(m, frame)
+				err = c.serveLocked(m, frame, false)
 			}
 		})
 		c.s.touch(c)
@@ -282,8 +324,7 @@ func (c *conn) awaitRoom(frame []byte) error {
 func (c *conn) Notify(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.appendLocked(frame)
-	c.stats.sent++
+	c.eventLocked(frame)
 	c.s.markDirty(c)
 }
 
@@ -296,12 +337,14 @@ func (c *conn) CanRead(acl []protocol.ACL) bool {
 	return c.s.replica.Machine().CanRead(acl, ids)
 }
 
-// appendLocked queues bytes for the client, unless it is too far behind.
-func (c *conn) appendLocked(p []byte) {
+// eventLocked queues a watch event, unless the client is too far behind.
+func (c *conn) eventLocked(frame []byte) {
 	if c.overflowLocked() {
 		return
 	}
-	c.out = append(c.out, p...)
+	c.out = append(c.out, frame...)
+	c.stats.sent++
+	c.tally.Event(len(frame) - 4)
 }
 
 // overflowLocked cuts off a client that leaves too many bytes unread, and
@@ -312,6 +355,7 @@ func (c *conn) overflowLocked() bool {
 	}
 	if len(c.out) > hardQueue {
 		c.s.log.Warn("client does not read: connection closed", "remote", c.nc.RemoteAddr(), "bytes", len(c.out))
+		c.s.metrics.SlowClientsCut.Inc()
 		c.out = nil
 		c.closing = true
 		go c.close()
@@ -325,6 +369,7 @@ func (c *conn) overflowLocked() bool {
 // lock.
 func (c *conn) flush() {
 	c.mu.Lock()
+	c.tally.Flush(c.s.metrics)
 	if c.writing || len(c.out) == 0 && !c.closing {
 		c.mu.Unlock()
 		return
@@ -333,6 +378,7 @@ func (c *conn) flush() {
 	for len(c.out) > 0 && !c.dead.Load() {
 		p := c.out
 		c.out = takeBuffer()
+		c.tally.Flush(c.s.metrics) // before the client can know of it
 		reads := len(c.queue) > 0 && !c.queue[0].write
 		c.mu.Unlock()
 		_, err := c.nc.Write(p)
@@ -406,6 +452,7 @@ func (c *conn) close() {
 	c.mu.Lock()
 	h := c.watching
 	c.watching = nil
+	c.tally.Flush(c.s.metrics)
 	c.dropLocked()
 	c.room.Broadcast()
 	c.mu.Unlock()

@@ -83,6 +83,7 @@ func (l *reign) hear(server uint8, at fsm.Mark) {
 		l.s.log.Error("the servers' states differ: the minority ends", "digest", fmt.Sprintf("%016x", most))
 		l.add(32, func(e *fsm.EntryBuilder) { e.Verdict(at.Number, most) })
 	case tied:
+		l.s.metrics.DigestMismatches.Inc()
 		l.s.log.Error("the servers' states differ, and there is no majority: compare their data, and empty the directories of those that are wrong")
 	}
 }
@@ -96,6 +97,7 @@ func (k *sink) compare(m *fsm.Machine) {
 	}
 	if v := m.Verdict(); v != k.verdict {
 		k.verdict = v
+		k.s.metrics.DigestMismatches.Inc()
 		if k.mark.Number == v.Number && k.mark.Digest != v.Digest {
 			k.s.fail(fmt.Errorf("this server's state differs from that of the others (digest %016x, theirs %016x): if it does so again after a restart, empty its data and log directories and start it; it then joins again as a new member", k.mark.Digest, v.Digest))
 		}

@@ -84,6 +84,12 @@ func (e *ensemble) start(i int) *Server {
 
 func (e *ensemble) tryStart(i int) (*Server, error) {
 	e.t.Helper()
+	return Start(e.config(i), hclog.NewNullLogger(), Build{})
+}
+
+// config is what server i is started with.
+func (e *ensemble) config(i int) *config.Config {
+	e.t.Helper()
 	text := fmt.Sprintf(`dataDir=%s
 dataLogDir=%s
 clientPort=%d
@@ -110,7 +116,7 @@ admin.enableServer=false
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	return Start(cfg, hclog.NewNullLogger(), Build{})
+	return cfg
 }
 
 // stop ends server i, if it runs, which must not have failed.

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/coordd/coordd/config"
+	"github.com/coordd/coordd/protocol"
 	"github.com/coordd/coordd/server/peer"
 )
 
@@ -102,4 +103,31 @@ func TestSurvivorsFindTheLeaderDead(t *testing.T) {
 	}
 	e.stop(int(leader.id) - 1)
 	eventually(t, "the leader is found dead", func() bool { return e.running[i].position(leader.id).Voter })
+}
+
+// A server that has been without a leader for syncLimit ticks keeps nobody
+// waiting, not even clients that come or came without a session: they are to try
+// another.
+func TestServerWithoutALeaderTurnsClientsAway(t *testing.T) {
+	e := newEnsemble(t, 3, "syncLimit=5")
+	_, s := e.startAll()
+	for i, o := range e.running {
+		if o != s {
+			e.stop(i)
+		}
+	}
+	for _, when := range []string{"while the server waits for a leader", "once it has given up"} {
+		start := time.Now()
+		if dialRaw(t, s).connect(protocol.ConnectRequest{TimeoutMs: 10_000}) {
+			t.Fatalf("%s: a session without a leader", when)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: the client was turned away after %v", when, took)
+		}
+	}
+	e.start(e.free())
+	eventually(t, "clients are taken again", func() bool {
+		w := dialRaw(t, s)
+		return w.connect(protocol.ConnectRequest{TimeoutMs: 10_000}) && w.id != 0
+	})
 }

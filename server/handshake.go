@@ -15,7 +15,19 @@ func (c *conn) handshake(frame []byte) bool {
 	var req protocol.ConnectRequest
 	d := protocol.NewDecoder(frame)
 	req.Decode(&d)
-	if d.Err() != nil || !c.s.awaitServing(c) {
+	c.mu.Lock()
+	c.stats.received++
+	c.stats.shook = time.Now()
+	c.tally.Received(4 + len(frame))
+	c.mu.Unlock()
+	if d.Err() != nil {
+		return false
+	}
+	if !c.s.awaitServing(c) {
+		c.s.metrics.ClosedNotServing.Inc()
+		return false
+	}
+	if req.ReadOnly && req.SessionID == 0 && !c.s.awaitMode(c) {
 		return false
 	}
 	readOnly := c.s.ReadOnly()
@@ -25,14 +37,20 @@ func (c *conn) handshake(frame []byte) bool {
 	if !c.s.cfg.LeaderServes && !c.s.cfg.Standalone && c.s.currentReign() != nil {
 		return false
 	}
-	ahead := false
-	c.s.replica.View(func(m *fsm.Machine) { ahead = req.LastZxidSeen > m.Zxid() })
-	if ahead {
+	if b := c.s.bucket; b != nil && !b.take(b.price(req.SessionID != 0, c.s.makesLocal())) {
+		c.s.metrics.ConnectionRejected.Inc()
+		return false
+	}
+	c.s.metrics.ConnectionRequests.Inc()
+	if !c.s.awaitZxid(req.LastZxidSeen) {
 		return false // the client has seen more than this server: it tries another
 	}
 	timeout := time.Duration(req.TimeoutMs) * time.Millisecond
 	timeout = min(max(timeout, c.s.cfg.MinSessionTimeout), c.s.cfg.MaxSessionTimeout)
 	c.timeoutMs.Store(int32(timeout.Milliseconds()))
+	if req.SessionID != 0 {
+		c.s.metrics.ConnectionRevalidate.Inc()
+	}
 	mine := c.s.locals.get(req.SessionID)
 	switch {
 	case readOnly:
@@ -45,8 +63,8 @@ func (c *conn) handshake(frame []byte) bool {
 		c.attachSession(&req, nil)
 	case c.s.makesLocal():
 		c.openLocal(&req)
-	default:
-		c.openSession(&req)
+	case !c.openInTurn(&req):
+		return false
 	}
 	<-c.ready
 	return !c.dead.Load()
@@ -58,6 +76,7 @@ func (c *conn) openSession(req *protocol.ConnectRequest) {
 	password := make([]byte, fsm.PasswordSize)
 	rand.Read(password)
 	body := fsm.CreateSession{ID: id, TimeoutMs: c.timeoutMs.Load(), Password: password}
+	began := time.Now()
 	c.s.forwarder.submit(&write{
 		request: fsm.Request{Session: id, Op: protocol.OpCreateSession, Body: body.AppendTo(nil)},
 		ids:     c.ids.List(),
@@ -65,6 +84,9 @@ func (c *conn) openSession(req *protocol.ConnectRequest) {
 			if r.Err != protocol.OK {
 				id, password = 0, make([]byte, fsm.PasswordSize)
 			}
+			ms := max(0, time.Since(began).Milliseconds())
+			c.s.metrics.Latency.Observe(ms)
+			c.s.metrics.UpdateLatency.Observe(ms)
 			c.answerHandshake(req, id, r.Epoch, password)
 			c.s.markDirty(c)
 		},
@@ -112,10 +134,12 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 	resp := protocol.ConnectResponse{SessionID: id, Password: password, HasReadOnly: req.HasReadOnly, ReadOnly: c.readOnly}
 	if id != 0 {
 		resp.TimeoutMs = c.timeoutMs.Load()
-		now := time.Now()
 		c.epoch = epoch
 		c.acked.Store(int64(c.s.running()))
-		c.stats.established = now
+		if req.SessionID == 0 {
+			c.stats.lastOp, c.stats.lastCxid, c.stats.lastZxid = protocol.OpCreateSession, 0, c.s.replica.Machine().Zxid()
+			c.stats.took(c.stats.shook)
+		}
 		c.sessionID.Store(id)
 		c.watching = c.s.watches.Register(c, id)
 		if c.dead.Load() { // closed meanwhile: nobody else will drop it
@@ -128,11 +152,54 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 	start := len(c.out)
 	c.out = resp.AppendTo(protocol.AppendInt(c.out, 0))
 	patchLength(c.out, start)
+	c.stats.sent++
+	c.tally.Sent()
 	c.readyOnce()
 }
 
+// awaitMode waits, for a new client that accepts a read-only server, until this
+// one has a leader or is read-only: a session of before would soon be cut off.
+// It reports false when the connection ended or the server stops.
+func (s *Server) awaitMode(c *conn) bool {
+	for s.cfg.ReadOnlyMode && !s.cfg.Standalone && !s.forwarder.connected() && !s.ReadOnly() {
+		select {
+		case <-s.stop:
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+		if c.dead.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// catchUp is how long a client whose server has just died may have to wait at
+// the next one, which may have yet to apply the last write that it saw.
+const catchUp = 250 * time.Millisecond
+
+// awaitZxid reports whether this server has applied all up to zxid. It waits a
+// moment for that: a client that is closed instead, as by a ZooKeeper, counts it
+// as another failed attempt.
+func (s *Server) awaitZxid(zxid int64) bool {
+	for deadline := time.Now().Add(catchUp); ; {
+		behind := false
+		s.replica.View(func(m *fsm.Machine) { behind = zxid > m.Zxid() })
+		if !behind || s.cfg.Standalone || time.Now().After(deadline) {
+			return !behind
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-s.stop:
+			return false
+		}
+	}
+}
+
 // awaitServing waits until this server may take clients. It reports false
-// when the connection ended or the server stops.
+// when the connection ended or the server stops, and at once when the server
+// has closed its clients' connections for want of a leader (see holdOn): the
+// client is to try another.
 func (s *Server) awaitServing(c *conn) bool {
 	for deadline := time.Now().Add(s.cfg.SessionlessTimeout); !s.Serving(); {
 		select {
@@ -140,7 +207,7 @@ func (s *Server) awaitServing(c *conn) bool {
 			return false
 		case <-time.After(5 * time.Millisecond):
 		}
-		if c.dead.Load() || time.Now().After(deadline) {
+		if c.dead.Load() || time.Now().After(deadline) || s.contact.Load() != 0 && !s.inContact() {
 			return false
 		}
 	}

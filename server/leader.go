@@ -42,6 +42,12 @@ type item struct {
 	size int
 }
 
+// proposed is an entry under way.
+type proposed struct {
+	replica.Future
+	at time.Time
+}
+
 func newReign(s *Server, term uint64) *reign {
 	l := &reign{s: s, term: term, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	for _, m := range s.cfg.Voters() {
@@ -81,9 +87,12 @@ func (l *reign) batch(member uint8, p []byte) bool {
 		return false
 	}
 	if err != nil || len(p) > maxEntryBytes {
+		l.s.metrics.BatchesRefused.Inc()
+		l.s.metrics.Proposals.Add(int64(n))
 		l.add(32, func(e *fsm.EntryBuilder) { e.Refuse(id, n, protocol.MarshallingError) })
 		return true
 	}
+	l.s.metrics.Proposals.Add(int64(n))
 	l.add(len(p), func(e *fsm.EntryBuilder) { e.Batch(p) })
 	return true
 }
@@ -91,13 +100,15 @@ func (l *reign) batch(member uint8, p []byte) bool {
 // run proposes what is queued until the reign ends.
 func (l *reign) run() {
 	slots := make(chan struct{}, entriesUnderWay)
-	futures := make(chan replica.Future, entriesUnderWay)
+	futures := make(chan proposed, entriesUnderWay)
 	defer close(futures)
 	go func() {
 		for f := range futures {
 			if err := f.Error(); err != nil {
 				l.s.log.Info("leadership ends", "term", l.term, "reason", err)
 				l.end()
+			} else {
+				l.s.metrics.QuorumAckLatency.ObserveSince(f.at)
 			}
 			<-slots
 		}
@@ -119,8 +130,8 @@ func (l *reign) run() {
 				<-slots
 				break
 			}
-			l.s.metrics.Entries.Add(1)
-			futures <- l.s.replica.Propose(entry)
+			l.s.metrics.ProposalSize.Observe(len(entry))
+			futures <- proposed{l.s.replica.Propose(entry), time.Now()}
 		}
 	}
 }
@@ -169,6 +180,9 @@ func (s *Server) lead() {
 			current.end()
 			s.setReign(nil)
 			s.forwarder.closed(current)
+			if s.outage != nil {
+				s.outage.lost()
+			}
 			s.tracker.Stop()
 			current = nil
 		}
@@ -226,6 +240,9 @@ func (s *Server) beginReign() *reign {
 	go l.run()
 	s.setReign(l)
 	s.forwarder.open(l, stored)
+	if s.outage != nil {
+		s.outage.over(true)
+	}
 	go s.reap(l)
 	if !s.cfg.Standalone {
 		go s.readmit(l)
@@ -237,6 +254,7 @@ func (s *Server) beginReign() *reign {
 // expire is the tracker's word that a session's time is over.
 func (s *Server) expire(id int64, epoch uint32) {
 	if l := s.currentReign(); l != nil {
+		s.metrics.SessionsExpired.Inc()
 		l.add(16, func(e *fsm.EntryBuilder) { e.Expire(id, epoch) })
 	}
 }

@@ -134,7 +134,8 @@ func (s *Server) holdTime() time.Duration {
 }
 
 // holdOn closes the connections of a server that has been without a leader for
-// syncLimit ticks, and those whose session may have expired meanwhile.
+// syncLimit ticks, handshakes without an answer among them, and those whose
+// session may have expired meanwhile.
 func (s *Server) holdOn() {
 	if !s.forwarder.ready() {
 		return
@@ -148,11 +149,11 @@ func (s *Server) holdOn() {
 		c.mu.Lock()
 		readOnly := c.readOnly
 		c.mu.Unlock()
-		if id == 0 || readOnly {
-			continue
+		if readOnly || id == 0 && c.timeoutMs.Load() == 0 {
+			continue // no handshake yet
 		}
 		silent := s.running() - time.Duration(c.acked.Load())
-		if lost() || s.locals.get(id) == nil && silent > time.Duration(c.timeoutMs.Load())*time.Millisecond {
+		if lost() || id != 0 && s.locals.get(id) == nil && silent > time.Duration(c.timeoutMs.Load())*time.Millisecond {
 			c.close()
 		}
 	}

@@ -106,6 +106,9 @@ func TestMaxClientCnxns(t *testing.T) {
 	dial(t, s)
 	all[1].call(protocol.OpExists, read("/"), protocol.OK)
 	dialRaw(t, s).expectClosed()
+	if n := s.metrics.ConnectionRejected.Load(); n != 2 {
+		t.Errorf("%d are counted", n)
+	}
 }
 
 func TestMaxCnxns(t *testing.T) {
@@ -204,6 +207,9 @@ func TestClientThatNeverReads(t *testing.T) {
 			if n := c.queuedBytes(); n > hardQueue+100_000 {
 				t.Fatalf("%d bytes wait for a client that does not read", n)
 			}
+		}
+		if n := s.metrics.SlowClientsCut.Load(); n != 1 {
+			t.Errorf("%d are counted", n)
 		}
 	})
 	t.Run("it is cut off with its session", func(t *testing.T) {

@@ -189,16 +189,21 @@ func TestReadOnlyMode(t *testing.T) {
 	e := newEnsemble(t, 3, "readonlymode.enabled=true", "syncLimit=5")
 	_, s := e.startAll()
 	lost := dial(t, s)
-	seen := lost.call(protocol.OpCreate, create("/a", "x"), protocol.OK).Zxid
+	lost.call(protocol.OpCreate, create("/a", "x"), protocol.OK)
 	w := dialRaw(t, s)
 	if !w.connect(protocol.ConnectRequest{TimeoutMs: 10_000, ReadOnly: true}) || w.readOnly {
 		t.Error("a server with a leader says that it is read-only")
 	}
-	seen = w.call(protocol.OpSetData, setData("/a", "y"), protocol.OK).Zxid
+	seen := w.call(protocol.OpSetData, setData("/a", "y"), protocol.OK).Zxid
 	for i, o := range e.running {
 		if o != s {
 			e.stop(i)
 		}
+	}
+	eventually(t, "no leader", func() bool { return !s.forwarder.connected() })
+	early := dialRaw(t, s)
+	if !early.connect(protocol.ConnectRequest{TimeoutMs: 10_000, ReadOnly: true}) || !early.readOnly {
+		t.Error("a client that came before read-only mode did not wait for it")
 	}
 	eventually(t, "read-only mode", s.ReadOnly)
 	lost.expectClosed()

@@ -13,9 +13,9 @@ const fence protocol.OpCode = -1 << 31
 
 // requestLocked takes one frame: writes go to the forwarder, anything else
 // runs at once if nothing of this session is before it, and otherwise inside
-// apply, right behind the write that it waits for. An error ends the
-// connection without a reply.
-func (c *conn) requestLocked(m *fsm.Machine, frame []byte) error {
+// apply, right behind the write that it waits for. One that is late is not run,
+// but refused in its place. An error ends the connection without a reply.
+func (c *conn) requestLocked(m *fsm.Machine, frame []byte, late bool) error {
 	if len(frame) < protocol.RequestHeaderSize {
 		return errGone
 	}
@@ -23,10 +23,14 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte) error {
 	d := protocol.NewDecoder(frame)
 	h.Decode(&d)
 	body := d.Rest()
-	c.s.metrics.PacketsReceived.Add(1)
+	c.tally.Received(4 + len(frame))
 	c.stats.received++
 	if c.closing {
 		return nil // behind a closeSession or a refusal: not answered
+	}
+	if late {
+		c.refuseLateLocked(m, h)
+		return nil
 	}
 	op := protocol.Lookup(h.Op)
 	logged := op != nil && (op.Class == protocol.Write || op.Class == protocol.Order)
@@ -54,7 +58,7 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte) error {
 		c.fenceLocked()
 	}
 	if len(c.queue) == 0 {
-		c.runLocked(m, h.Xid, h.Op, body, c.ids)
+		c.runLocked(m, h.Xid, h.Op, body, c.ids, time.Now())
 		return nil
 	}
 	c.pushLocked(&pending{
@@ -88,6 +92,13 @@ func guessReply(m *fsm.Machine, op protocol.OpCode, body []byte) int {
 		return 64
 	}
 	return 64 + n + name*children
+}
+
+// refuseLateLocked answers a request that waited too long for its turn, behind
+// what is before it.
+func (c *conn) refuseLateLocked(m *fsm.Machine, h protocol.RequestHeader) {
+	c.pushLocked(&pending{xid: h.Xid, op: h.Op, late: true, size: 64, since: time.Now()})
+	c.readsLocked(m)
 }
 
 // loggedRequest makes a write's request for the log. It reports false for a
@@ -144,20 +155,30 @@ func (c *conn) applied(p *pending, r *fsm.Result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 || c.queue[0] != p {
+		c.s.metrics.StaleReplies.Inc()
 		return // the connection has ended
 	}
+	c.s.metrics.SessionQueue.Observe(int64(len(c.queue)))
 	c.popLocked()
+	if r.OverQuota != "" {
+		c.s.metrics.QuotaExceeded.Add(namespace(r.OverQuota), 1)
+	}
 	switch {
 	case !p.local && (r.Err == protocol.SessionMoved || r.Err == protocol.SessionExpired || r.Err == protocol.UnknownSession):
 		c.finishLocked() // as ZooKeeper: closed without a reply
 	case p.op == fence:
 	default:
 		c.replyLocked(p.xid, p.op, r.Zxid, r.Err, p.since, func(b []byte) []byte { return append(b, r.Body...) })
+		if r.Err != protocol.OK {
+			c.stats.lastOp = 0 // as in ZooKeeper, which names no write that was refused
+		}
 		if p.op == protocol.OpCloseSession {
 			c.finishLocked()
 		}
 	}
+	waiting := len(c.queue)
 	c.readsLocked(c.s.replica.Machine())
+	c.s.metrics.ReadsAfterWrite.Observe(int64(waiting - len(c.queue)))
 	c.s.markDirty(c)
 }
 
@@ -170,11 +191,16 @@ func (c *conn) readsLocked(m *fsm.Machine) {
 	for len(c.queue) > 0 && !c.queue[0].write && (c.writes > 0 || len(c.out) <= softQueue) {
 		q := c.queue[0]
 		c.popLocked()
-		c.runLocked(m, q.xid, q.op, q.body, q.ids)
+		if q.late {
+			c.replyLocked(q.xid, q.op, m.Zxid(), protocol.ThrottledOp, q.since, nil)
+			continue
+		}
+		c.runLocked(m, q.xid, q.op, q.body, q.ids, q.since)
 	}
 }
 
 func (c *conn) pushLocked(p *pending) {
+	p.large, c.large = c.large, 0
 	c.queue = append(c.queue, p)
 	c.queued += p.size
 	c.expected += p.reply
@@ -190,6 +216,9 @@ func (c *conn) popLocked() {
 	if p.write {
 		c.writes--
 	}
+	if p.large != 0 {
+		c.s.large.give(p.large)
+	}
 	c.queue[0] = nil
 	if c.queue = c.queue[1:]; len(c.queue) == 0 {
 		c.queue = nil
@@ -199,6 +228,11 @@ func (c *conn) popLocked() {
 
 // dropLocked forgets what waits.
 func (c *conn) dropLocked() {
+	for _, p := range c.queue {
+		if p.large != 0 {
+			c.s.large.give(p.large)
+		}
+	}
 	c.queue, c.queued, c.expected, c.writes = nil, 0, 0, 0
 }
 
@@ -215,26 +249,36 @@ func (c *conn) replyLocked(xid int32, op protocol.OpCode, zxid int64, code proto
 		c.out = body(c.out)
 	}
 	patchLength(c.out, start)
-	c.sentLocked(xid, op, zxid, since)
+	c.sentLocked(xid, op, zxid, since, len(c.out)-start-4)
 }
 
-// sentLocked keeps the books of a reply.
-func (c *conn) sentLocked(xid int32, op protocol.OpCode, zxid int64, since time.Time) {
+// sentLocked keeps the books of a reply of size bytes to a request that came
+// at since, if that is known.
+func (c *conn) sentLocked(xid int32, op protocol.OpCode, zxid int64, since time.Time, size int) {
 	st := &c.stats
 	st.sent++
-	c.s.metrics.PacketsSent.Add(1)
-	st.lastOp, st.lastCxid, st.lastZxid = op, int64(xid), zxid
-	if since.IsZero() {
-		return
+	c.tally.Replied(size)
+	st.lastOp, st.lastZxid = op, zxid
+	if xid >= 0 { // not a ping
+		st.lastCxid = int64(xid)
 	}
+	if !since.IsZero() {
+		row := protocol.Lookup(op)
+		c.tally.Answered(c.s.metrics, st.took(since), row != nil && row.Class == protocol.Write)
+	}
+}
+
+// took keeps the books of a request that came at since and is answered now, and
+// returns the milliseconds in between.
+func (st *connStats) took(since time.Time) int64 {
 	st.lastResponse = time.Now()
-	ms := st.lastResponse.Sub(since).Milliseconds()
+	ms := max(0, st.lastResponse.Sub(since).Milliseconds())
 	st.last, st.max, st.sum = ms, max(st.max, ms), st.sum+ms
 	if st.count == 0 || ms < st.min {
 		st.min = ms
 	}
 	st.count++
-	c.s.metrics.Latency.Observe(ms)
+	return ms
 }
 
 // patchLength writes the length of the frame that begins at start.

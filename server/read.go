@@ -5,6 +5,7 @@ import (
 	"github.com/coordd/coordd/protocol"
 	"github.com/coordd/coordd/server/auth"
 	"github.com/coordd/coordd/server/watch"
+	"strings"
 	"time"
 )
 
@@ -40,9 +41,9 @@ var readers = map[protocol.OpCode]func(r *reading, b []byte) ([]byte, protocol.E
 	protocol.OpPing:                 (*reading).ping,
 }
 
-// runLocked answers a request that needs no log. The caller holds the
-// replica's lock, for reading or in apply, and c.mu.
-func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []byte, who auth.Identities) {
+// runLocked answers a request that needs no log and came at since. The caller
+// holds the replica's lock, for reading or in apply, and c.mu.
+func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []byte, who auth.Identities, since time.Time) {
 	if c.overflowLocked() {
 		return
 	}
@@ -59,13 +60,9 @@ func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []b
 		xid = protocol.XidPing
 	}
 	r := reading{c: c, m: m, d: protocol.NewDecoder(body), ids: who.List(), who: who, zxid: m.Zxid()}
-	began := time.Time{}
-	if op != protocol.OpPing {
-		began = time.Now()
-	}
 	if op == protocol.OpSetWatches || op == protocol.OpSetWatches2 {
 		_, code := run(&r, nil) // its events come before its reply
-		c.replyLocked(xid, op, r.zxid, code, began, nil)
+		c.replyLocked(xid, op, r.zxid, code, since, nil)
 		return
 	}
 	start := len(c.out)
@@ -82,7 +79,7 @@ func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []b
 		h.AppendTo(c.out[start+4 : start+4])
 	}
 	patchLength(c.out, start)
-	c.sentLocked(xid, op, r.zxid, began)
+	c.sentLocked(xid, op, r.zxid, since, len(c.out)-start-4)
 }
 
 // refuseLocked answers what no client may send, and what cannot be decoded.
@@ -115,6 +112,9 @@ func (r *reading) exists(b []byte) ([]byte, protocol.ErrCode) {
 		return b, code
 	}
 	st, code := r.m.Exists(req.Path, r.ids)
+	if code == protocol.OK {
+		r.count(req.Path, 0)
+	}
 	// A missing node is watched for its creation.
 	r.watch(req.Watch && (code == protocol.OK || code == protocol.NoNode), req.Path, watch.Data)
 	return st.AppendTo(b), code
@@ -135,6 +135,7 @@ func (r *reading) appendData(b []byte, path string) ([]byte, protocol.ErrCode) {
 	if code != protocol.OK {
 		return b, code
 	}
+	r.count(path, len(data))
 	if null {
 		b = protocol.AppendInt(b, -1)
 	} else {
@@ -167,9 +168,37 @@ func (r *reading) children(b []byte) ([]byte, protocol.Stat, protocol.ErrCode) {
 	if code != protocol.OK {
 		return b, protocol.Stat{}, code
 	}
-	b, st, code := r.m.AppendChildren(b, req.Path, r.ids)
+	b, st, code := r.appendChildren(b, req.Path)
 	r.watch(req.Watch && code == protocol.OK, req.Path, watch.Child)
 	return b, st, code
+}
+
+func (r *reading) appendChildren(b []byte, path string) ([]byte, protocol.Stat, protocol.ErrCode) {
+	start := len(b)
+	b, st, code := r.m.AppendChildren(b, path, r.ids)
+	if code == protocol.OK {
+		r.count(path, len(b)-start-4-4*int(st.NumChildren)) // the names alone
+	}
+	return b, st, code
+}
+
+// count counts a read of so many bytes as ZooKeeper does
+// (DataTree.updateReadStat).
+func (r *reading) count(path string, bytes int) {
+	const stat = 68
+	if name := namespace(path); name != "" {
+		r.c.tally.Read(r.c.s.metrics, name, len(path)+bytes+stat)
+	}
+}
+
+// namespace is the name of the node below the root that path leads to or
+// through; empty for the root (PathUtils.getTopNamespace).
+func namespace(path string) string {
+	if len(path) == 0 {
+		return ""
+	}
+	name, _, _ := strings.Cut(path[1:], "/")
+	return name
 }
 
 func (r *reading) getAllChildrenNumber(b []byte) ([]byte, protocol.ErrCode) {
@@ -216,7 +245,7 @@ func (r *reading) multiRead(b []byte) ([]byte, protocol.ErrCode) {
 		if op.Type == protocol.OpGetData {
 			b, code = r.appendData(b, path)
 		} else {
-			b, _, code = r.m.AppendChildren(b, path, r.ids)
+			b, _, code = r.appendChildren(b, path)
 		}
 		if code != protocol.OK {
 			b = protocol.MultiHeader{Type: protocol.OpError, Err: code}.AppendTo(b[:at])
@@ -347,6 +376,5 @@ func (r *reading) catchUp(path string, kind watch.Kind, changed protocol.EventTy
 // zxid -1. Unlike other events ZooKeeper sends these to whoever asks, whether
 // the node can be read or not.
 func (r *reading) missed(typ protocol.EventType, path string) {
-	r.c.out = append(r.c.out, watch.NotificationFrame(-1, typ, path)...)
-	r.c.stats.sent++
+	r.c.eventLocked(watch.NotificationFrame(-1, typ, path))
 }

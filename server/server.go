@@ -51,10 +51,14 @@ type Server struct {
 	started time.Time
 
 	forwarder *forwarder
+	throttle  *throttle      // nil without request_throttle_max_requests
+	bucket    *bucket        // nil without connection_throttle_tokens
+	large     *largeRequests // nil without largeRequestThreshold
 	allocator atomic.Pointer[session.Allocator]
 	ran       atomic.Int64 // ns, see running
 	contact   atomic.Int64 // when a leader last acknowledged us, by running; 0 = never
-	learners  atomic.Int64
+	outage    *outage      // nil on a standalone server
+	leading   atomic.Bool  // reign is not nil
 
 	client    net.Listener
 	listeners []interface{ Close() error }
@@ -67,10 +71,13 @@ type Server struct {
 	reign     *reign        // guarded by mu
 	nextReign chan struct{} // closed when reign changes; guarded by mu
 	reignedAt time.Time
+	streams   map[uint8]int // open ones of others to this leader, by member; guarded by mu
 	conns     map[*conn]struct{}
 	perIP     map[netip.Addr]int
 	bySession map[int64]*conn
 	cluster   [16]byte
+	withdrawn atomic.Bool             // Shutdown has begun
+	observers map[*observing]struct{} // guarded by mu
 
 	touchMu sync.Mutex
 	touched []*conn   // showed life since the last report; guarded by touchMu
@@ -98,6 +105,8 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 		nextReign: make(chan struct{}),
 		stop:      make(chan struct{}),
 		failed:    make(chan error, 1),
+		streams:   map[uint8]int{},
+		observers: map[*observing]struct{}{},
 		conns:     map[*conn]struct{}{},
 		perIP:     map[netip.Addr]int{},
 		bySession: map[int64]*conn{},
@@ -114,6 +123,12 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 	s.startLocals()
 	s.forwarder = &forwarder{server: s.id, nonce: randomNumber(), metrics: s.metrics}
 	s.sink = &sink{s: s}
+	if !cfg.Standalone {
+		s.outage = newOutage(s.metrics)
+	}
+	s.throttle = newThrottle(cfg.Throttle, s.metrics, s.stop)
+	s.bucket = newBucket(cfg.Throttle.Connections, s.metrics)
+	s.large = newLargeRequests(cfg.Throttle)
 	if err := s.openDirectories(); err != nil {
 		return nil, err
 	}
@@ -135,10 +150,12 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 		}
 	}
 	if cfg.Metrics.Enabled {
+		s.metrics.UsePrometheusForm()
 		s.startMetrics()
 	}
 	go s.lead()
 	if !cfg.Standalone {
+		go s.watchLeader()
 		go s.follow()
 	}
 	go s.keepAlive()
@@ -193,9 +210,11 @@ func (s *Server) startReplica() error {
 	}
 	t := cfg.Raft
 	handedOver = true
+	began := time.Now()
 	s.replica, err = replica.Open(replica.Options{
 		ID: s.id, OpenWire: openWire, Storage: storage, Reopen: s.reopenStorage, Joining: s.joining.number.Load(),
 		Sink: s.sink, Peers: peers, Logger: s.log, GaveUp: s.gaveUp, Fatal: s.fail,
+		OnSnapshot: s.countSnapshot,
 		Timing: replica.Timing{
 			Heartbeat: t.HeartbeatTimeout, Election: t.ElectionTimeout, Lease: t.LeaderLeaseTimeout, Commit: t.CommitTimeout,
 			SnapshotThreshold: t.SnapshotThreshold, TrailingLogs: t.TrailingLogs,
@@ -204,6 +223,7 @@ func (s *Server) startReplica() error {
 	if err != nil {
 		return err
 	}
+	s.metrics.LoadTime.ObserveSince(began)
 	if err := s.checkMembers(); err != nil {
 		return errors.Join(err, s.replica.Shutdown())
 	}
@@ -225,15 +245,21 @@ func (s *Server) startReplica() error {
 // openStorage opens the log, the stable store and the snapshots.
 func (s *Server) openStorage() (replica.Storage, error) {
 	return replica.OpenStorage(string(s.cfg.Raft.LogStore), s.cfg.DataDir, s.cfg.DataLogDir, s.cfg.SnapRetainCount, replica.LogOptions{
-		Logger: s.log.Named("log"),
-		OnStore: func(d time.Duration, entries int, err error) {
-			s.metrics.LogStores.Inc()
-			if d > s.cfg.FsyncWarning && s.cfg.FsyncWarning > 0 {
-				s.metrics.FsyncSlow.Inc()
-				s.log.Warn("writing to the log is slow", "took", d)
-			}
-		},
+		Logger:  s.log.Named("log"),
+		OnStore: func(d time.Duration, entries int, err error) { s.stored(d, entries) },
 	})
+}
+
+// stored notes that a write of some entries to the log took d.
+func (s *Server) stored(d time.Duration, entries int) {
+	s.metrics.LogStores.Inc()
+	s.metrics.LogStoreSeconds.Add(d)
+	s.metrics.FsyncTime.Observe(d.Milliseconds())
+	s.metrics.BatchSize.Observe(int64(entries))
+	if d.Milliseconds() > s.cfg.FsyncWarning.Milliseconds() {
+		s.metrics.FsyncSlow.Inc()
+		s.log.Warn("writing to the log is slow", "took", d)
+	}
 }
 
 // listenForStreams opens the first port between servers.
@@ -340,7 +366,7 @@ func (s *Server) welcome(nc net.Conn) *conn {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		tcp.SetKeepAlive(s.cfg.ClientTCPKeepAlive)
 	}
-	c.stats.lastCxid = -1
+	c.stats.established, c.stats.lastCxid, c.stats.lastZxid = time.Now(), -1, -1
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.cfg.MaxClientCnxns; n > 0 && s.perIP[ip] >= n {
@@ -354,8 +380,33 @@ func (s *Server) welcome(nc net.Conn) *conn {
 	}
 	s.perIP[ip]++
 	s.conns[c] = struct{}{}
-	s.metrics.AliveConnections.Add(1)
+	s.countConnection(c, 1)
 	return c
+}
+
+func (s *Server) countConnection(c *conn, n int64) {
+	s.metrics.AliveConnections.Add(n)
+	if c.ip.IsLoopback() {
+		s.metrics.InsecureLocal.Add(n)
+	} else {
+		s.metrics.InsecureRemote.Add(n)
+	}
+}
+
+// countSnapshot is the replica's word of a snapshot.
+func (s *Server) countSnapshot(did replica.SnapshotStep, took time.Duration, err error) {
+	switch {
+	case did == replica.SnapshotWritten && err != nil:
+		s.metrics.SnapshotErrors.Inc()
+	case did == replica.SnapshotWritten:
+		s.metrics.SnapshotTime.Observe(took.Milliseconds())
+	case did == replica.SnapshotLoaded:
+		s.metrics.SnapLoadTime.Observe(took.Milliseconds())
+	case did == replica.SnapshotInstalled:
+		s.metrics.SnapshotsLoaded.Inc()
+	case did == replica.SnapshotSent && err == nil:
+		s.metrics.Snaps.Inc()
+	}
 }
 
 // forget strikes a closed connection from the books.
@@ -369,7 +420,7 @@ func (s *Server) forget(c *conn) {
 	if id := c.sessionID.Load(); id != 0 && s.bySession[id] == c {
 		delete(s.bySession, id)
 	}
-	s.metrics.AliveConnections.Add(-1)
+	s.countConnection(c, -1)
 	c.readyOnce()
 }
 
@@ -403,6 +454,7 @@ func (s *Server) setReign(l *reign) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reign, s.reignedAt = l, time.Now()
+	s.leading.Store(l != nil)
 	close(s.nextReign)
 	s.nextReign = make(chan struct{})
 	if l != nil {
@@ -430,6 +482,7 @@ func (s *Server) ids() *session.Allocator {
 
 // fail ends the server for a fault that it must not go on after.
 func (s *Server) fail(err error) {
+	s.metrics.Unrecoverable.Inc()
 	select {
 	case s.failed <- err:
 	default:
@@ -444,6 +497,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // by the new leader's entries, then connections, Raft, stores.
 func (s *Server) Shutdown() {
 	s.stopOnce.Do(func() {
+		s.withdrawn.Store(true)
 		s.client.Close()
 		if !s.cfg.Standalone && s.replica.Leads() {
 			if err := s.replica.TransferLeadership(); err != nil {

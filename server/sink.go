@@ -18,11 +18,15 @@ type sink struct {
 	closing []*conn  // to be closed then
 
 	mark, verdict fsm.Mark // the last ones seen
+	begun         bool     // this process's begin is applied
 }
 
 // Batch implements fsm.Sink.
 func (k *sink) Batch(id fsm.BatchID, n int, v fsm.Verdict, code protocol.ErrCode) bool {
 	k.writes = nil
+	if v == fsm.Accepted || v == fsm.RefusedBatch {
+		k.committed(n)
+	}
 	if id.Server != k.s.id {
 		return false
 	}
@@ -53,13 +57,52 @@ func (k *sink) Result(i int, r *fsm.Result) {
 
 // Event implements fsm.Sink.
 func (k *sink) Event(e *fsm.Event) {
-	k.s.watches.Dispatch(&watch.Event{Type: e.Type, Path: e.Path, Zxid: e.Zxid, ACL: e.ACL})
+	watchers := k.s.watches.Dispatch(&watch.Event{Type: e.Type, Path: e.Path, Zxid: e.Zxid, ACL: e.ACL})
+	k.countEvent(e, int64(watchers))
+}
+
+// countEvent counts a change and who watched it. What is written is counted on
+// every server, as in ZooKeeper (DataTree.updateWriteStat).
+func (k *sink) countEvent(e *fsm.Event, watchers int64) {
+	s := k.s.metrics
+	fired := &s.NodeChildrenWatches
+	switch e.Type {
+	case protocol.NodeCreated:
+		fired = &s.NodeCreatedWatches
+	case protocol.NodeDeleted:
+		fired = &s.NodeDeletedWatches
+	case protocol.NodeDataChanged:
+		fired = &s.NodeChangedWatches
+	}
+	if watchers > 0 {
+		fired.Observe(watchers)
+	}
+	if e.Type == protocol.NodeChildrenChanged {
+		return // there is another event for what was written
+	}
+	if name := namespace(e.Path); name != "" {
+		s.WritePerNamespace.Observe(name, int64(len(e.Path)+e.Written))
+	}
+}
+
+// committed counts n writes of a batch.
+func (k *sink) committed(n int) {
+	s := k.s.metrics
+	s.CommitsQueued.Add(int64(n))
+	if k.s.leading.Load() {
+		s.Commits.Add(int64(n))
+	} else {
+		s.CommitsAsFollower.Add(int64(n))
+	}
 }
 
 // SessionOpened implements fsm.Sink: a session was made or attached, here or
 // elsewhere. A connection that held it before loses it, without a reply.
 func (k *sink) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch uint32) {
 	k.s.tracker.Open(id, time.Duration(timeoutMs)*time.Millisecond, epoch)
+	if epoch > 1 && k.s.leading.Load() {
+		k.s.metrics.Revalidations.Inc()
+	}
 	if c := k.s.owner(id); c != nil && epoch > 1 { // at 1 it was a local session until now
 		c.mu.Lock()
 		c.finishLocked()
@@ -83,6 +126,7 @@ func (k *sink) Began(server uint8, incarnation, nonce uint64, taken bool) {
 		return
 	}
 	stored, _, _ := k.s.replica.Machine().Stream(server)
+	k.begun = k.begun || taken && nonce == k.s.forwarder.nonce
 	if !k.s.forwarder.began(incarnation, nonce, taken, stored) {
 		k.s.fail(fmt.Errorf("another process has started as server %d: two servers have the same myid", server))
 	}
@@ -99,6 +143,10 @@ func (k *sink) ClusterID(id [16]byte) { k.s.learnCluster(id) }
 
 // Entry implements replica.Sink.
 func (k *sink) Entry(m *fsm.Machine) {
+	k.s.metrics.Entries.Inc()
+	if ms := time.Now().UnixMilli() - m.TimeMs(); ms >= 0 && k.begun { // what a restart replays is old
+		k.s.metrics.PropagationLatency.Observe(ms)
+	}
 	for _, c := range k.closing {
 		c.mu.Lock()
 		c.finishLocked()
@@ -127,6 +175,9 @@ func (k *sink) Restored(m *fsm.Machine) {
 // the apply goroutine, and what gathered meanwhile to the leader.
 func (k *sink) Applied() {
 	k.s.forwarder.flush()
+	if t := k.s.throttle; t != nil {
+		t.wake()
+	}
 	for i, c := range k.dirty {
 		c.dirty = false
 		go c.flush()

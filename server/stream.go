@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/coordd/coordd/config"
 	"github.com/coordd/coordd/fsm"
 	"github.com/coordd/coordd/server/peer"
 	"github.com/coordd/coordd/server/session"
@@ -70,6 +71,7 @@ func (s *Server) followLeader(leader uint8, term uint64) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	began := time.Now()
 	conn, _, err := peer.Dial(ctx, s.self, m.QuorumAddr(), leader, peer.PurposeStream)
 	if err != nil {
 		return
@@ -87,6 +89,7 @@ func (s *Server) followLeader(leader uint8, term uint64) {
 		typ, p, err := conn.Recv()
 		if err != nil {
 			s.forwarder.closed(st)
+			s.outage.lost()
 			if peer.Lost(err) {
 				s.leaderLost(m)
 			}
@@ -100,6 +103,12 @@ func (s *Server) followLeader(leader uint8, term uint64) {
 			}
 			s.log.Info("following", "leader", leader, "term", opened.Term)
 			s.forwarder.open(st, opened.Incarnation)
+			s.outage.over(false)
+			if s.cfg.PeerType == config.Observer {
+				s.metrics.ObserverSyncTime.ObserveSince(began)
+			} else {
+				s.metrics.FollowerSyncTime.ObserveSince(began)
+			}
 		case peer.MsgTouchAck:
 			if ack, err := peer.DecodeTouchAck(p); err == nil {
 				s.touchAcked(ack.Seq)
@@ -162,8 +171,11 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 		partWith(conn)
 		return
 	}
-	s.learners.Add(1)
-	defer s.learners.Add(-1)
+	s.metrics.Diffs.Inc()
+	s.countStream(hello.Member, 1)
+	defer s.countStream(hello.Member, -1)
+	books := s.observe(hello.Member, conn)
+	defer s.forgetObserver(books)
 	go func() {
 		select {
 		case <-l.done:
@@ -181,10 +193,21 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 		if err != nil || l.over() {
 			return
 		}
+		books.heard(typ)
 		if err := s.serveStream(l, conn, hello.Member, typ, p); err != nil {
 			s.log.Warn("stream closed", "peer", hello.Member, "reason", err)
 			return
 		}
+	}
+}
+
+// countStream keeps the number of a member's streams to this leader: of an old
+// and a new one, both may be open for a moment.
+func (s *Server) countStream(member uint8, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[member] += n; s.streams[member] == 0 {
+		delete(s.streams, member)
 	}
 }
 

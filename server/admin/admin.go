@@ -12,8 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coordd/coordd/server/metrics"
@@ -28,6 +27,9 @@ type Admin struct {
 	set     *metrics.Set
 	allowed func(word string) bool
 	version string
+	// traceMask is what stmk sets and gtmk shows; nothing here depends on it.
+	traceMask atomic.Int64
+	snapshots limiter
 }
 
 // New is an Admin that asks src and shows set, whose hook OnCollect it takes.
@@ -35,30 +37,45 @@ type Admin struct {
 // coordd's own, as in "0.1.0", and built its date as "MM/DD/YYYY HH:MM TZ".
 func New(src Source, set *metrics.Set, allowed func(word string) bool, version, built string) *Admin {
 	a := &Admin{src: src, set: set, allowed: allowed, version: "3.9.4-coordd-" + version + ", built on " + built}
+	a.traceMask.Store(defaultTraceMask)
 	set.OnCollect(a.collect)
 	return a
 }
 
+// telnetClose is what the program telnet sends when it ends a connection.
+// ZooKeeper knows it as a word, so that its log has a name for it, which it
+// answers only where that is not in the whitelist.
+const (
+	telnetClose     = "\xff\xf4\xff\xfd"
+	telnetCloseName = "telnet close"
+)
+
 // IsWord reports whether the first bytes of a connection are a four-letter word
 // that is known here, allowed or not.
-func (a *Admin) IsWord(first4 [4]byte) bool { return byWord(string(first4[:])) != nil }
+func (a *Admin) IsWord(first4 [4]byte) bool {
+	w := string(first4[:])
+	return w == telnetClose || byWord(w) != nil
+}
 
-// Word writes the answer to a four-letter word that IsWord knows; the caller
-// closes the connection after it. A word that is not known has no answer. An
-// error of out is dropped, since the client has gone.
-func (a *Admin) Word(w string, out io.Writer) {
-	c := byWord(w)
+// Word writes the answer to a four-letter word that IsWord knows, behind which
+// rest came; the caller closes the connection after it. A word that is not
+// known has no answer. An error of out is dropped, since the client has gone.
+func (a *Admin) Word(w string, rest []byte, out io.Writer) {
+	c, name := byWord(w), w
+	if w == telnetClose {
+		c, name = &command{always: true, text: constant("")}, telnetCloseName
+	}
 	if c == nil {
 		return
 	}
 	var b bytes.Buffer
 	switch {
-	case !a.allowed(w):
-		b.WriteString(w + " is not executed because it is not in the whitelist.\n")
+	case !a.allowed(name):
+		b.WriteString(name + " is not executed because it is not in the whitelist.\n")
 	case !c.always && !a.src.Serving():
 		b.WriteString(notServing + "\n")
 	default:
-		c.text(a, &b)
+		c.text(a, &b, rest)
 	}
 	_, _ = out.Write(b.Bytes())
 }
@@ -69,60 +86,6 @@ func (a *Admin) state() string {
 		return "read-only"
 	}
 	return string(a.src.Mode())
-}
-
-// collect brings those metrics up to date that follow from the server's state.
-func (a *Admin) collect() metrics.Role {
-	s, tree, ensemble := a.set, a.src.Tree(), a.src.Ensemble()
-	s.ZnodeCount.Set(int64(tree.NodeCount))
-	s.EphemeralsCount.Set(int64(tree.Ephemerals))
-	s.ApproximateDataSize.Set(tree.DataSize)
-	s.GlobalSessions.Set(int64(tree.GlobalSessions))
-	s.LocalSessions.Set(int64(tree.LocalSessions))
-	s.WatchCount.Set(int64(a.src.Watches().All))
-	s.Uptime.Set(a.src.Uptime().Milliseconds())
-	s.OpenFiles.Set(openFiles())
-	s.MaxFiles.Set(maxFiles())
-	s.QuorumSize.Set(int64(ensemble.QuorumSize))
-	s.Learners.Set(int64(ensemble.Learners))
-	s.SyncedFollowers.Set(int64(ensemble.SyncedFollowers))
-	s.SyncedObservers.Set(int64(ensemble.SyncedObservers))
-	s.PendingSyncs.Set(int64(ensemble.Pending))
-	s.LeaderUptime.Set(ensemble.LeaderUptime.Milliseconds())
-	switch a.src.Mode() {
-	case Standalone:
-		return metrics.Alone
-	case Leader:
-		return metrics.Leader
-	default:
-		return metrics.Member
-	}
-}
-
-// openFiles counts this process' open files where there is a /proc, else -1.
-func openFiles() int64 {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return -1
-	}
-	return int64(len(entries))
-}
-
-func maxFiles() int64 {
-	limits, err := os.ReadFile("/proc/self/limits")
-	if err != nil {
-		return -1
-	}
-	for line := range strings.Lines(string(limits)) {
-		if rest, ok := strings.CutPrefix(line, "Max open files"); ok {
-			if f := strings.Fields(rest); len(f) > 0 {
-				if n, err := strconv.ParseInt(f[0], 10, 64); err == nil {
-					return n
-				}
-			}
-		}
-	}
-	return -1
 }
 
 // dirSize sums up the files under dir; what cannot be read, or is removed

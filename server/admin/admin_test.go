@@ -1,10 +1,17 @@
 package admin
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,17 +22,21 @@ import (
 // fake is a Source whose answers are its fields.
 type fake struct {
 	serving, readOnly bool
+	withdrawn         bool
 	fault             string
+	noSnapshot        error // what TakeSnapshot fails with
 	mode              Mode
 	conf              Conf
 	leader            LeaderInfo
 	connections       []Connection
+	observers         []ObserverStream
 	resets            int
 }
 
 func (f *fake) Serving() bool             { return f.serving }
 func (f *fake) ReadOnly() bool            { return f.readOnly }
 func (f *fake) Fault() string             { return f.fault }
+func (f *fake) Withdrawn() bool           { return f.withdrawn }
 func (f *fake) Mode() Mode                { return f.mode }
 func (f *fake) Uptime() time.Duration     { return 1234 * time.Millisecond }
 func (f *fake) Conf() Conf                { return f.conf }
@@ -47,6 +58,36 @@ func (f *fake) Sessions() []Session {
 	return []Session{{ID: 0x20, Timeout: 40 * time.Second, Expires: at, Ephemerals: []string{"/z", "/e"}}, {ID: 0x10, Timeout: 4 * time.Second, Expires: at}}
 }
 
+func (f *fake) Quotas(int) map[string]Quota {
+	return map[string]Quota{"app": {CountLimit: 10, BytesLimit: -1, Count: 3, Bytes: 40}}
+}
+func (f *fake) Observers() []ObserverStream { return f.observers }
+func (f *fake) ResetObserverStats()         { f.resets++ }
+func (f *fake) Digests() []Digest {
+	return []Digest{{Zxid: 0x180, Digest: 5}, {Zxid: 0x200, Digest: 1 << 63}}
+}
+func (f *fake) LastSnapshot() (int64, time.Time) {
+	if f.noSnapshot != nil {
+		return 0, time.Time{}
+	}
+	return 0x1ff, time.Unix(1795418875, 0)
+}
+func (f *fake) TakeSnapshot() (*Snapshot, error) {
+	if f.noSnapshot != nil {
+		return nil, f.noSnapshot
+	}
+	return &Snapshot{ReadCloser: io.NopCloser(strings.NewReader("the state")), Zxid: 0x206, Size: 9}, nil
+}
+
+// Authorize takes digest with any claim, of which "root" may do everything, and
+// ip.
+func (f *fake) Authorize(remote netip.Addr, scheme string, claim []byte) (authentic, allowed bool) {
+	if scheme == "ip" {
+		return true, remote == netip.MustParseAddr("192.0.2.1")
+	}
+	return scheme == "digest" && claim != nil, string(claim) == "root"
+}
+
 // newTest is an Admin over a server in the given mode that serves.
 func newTest(t *testing.T, mode Mode) (*Admin, *fake, *metrics.Set) {
 	t.Helper()
@@ -56,6 +97,7 @@ func newTest(t *testing.T, mode Mode) (*Admin, *fake, *metrics.Set) {
 	}
 	f := &fake{serving: true, mode: mode, leader: LeaderInfo{ID: 1, Host: "127.0.0.1"}, conf: Conf{
 		ClientPort: 21710, SecurePort: -1, DataDir: dir, DataLogDir: dir, TickTime: 2 * time.Second,
+		SnapshotEnabled: true, Text: "tickTime=2000\n", Properties: map[string]string{"zookeeper.snapCount": "7"},
 		MinSessionTimeout: 4 * time.Second, MaxSessionTimeout: 40 * time.Second, ListenBacklog: -1,
 	}}
 	if mode != Standalone {
@@ -75,12 +117,14 @@ func newTest(t *testing.T, mode Mode) (*Admin, *fake, *metrics.Set) {
 	set.AliveConnections.Set(4)
 	set.Latency.Observe(0)
 	set.Latency.Observe(7)
-	return New(f, set, func(w string) bool { return w != "mntr" || f.fault != "no mntr" }, "0.1.0", "11/23/2026 10:00 UTC"), f, set
+	return New(f, set, func(w string) bool {
+		return (w != "mntr" || f.fault != "no mntr") && (w != telnetCloseName || f.fault != "no telnet")
+	}, "0.1.0", "11/23/2026 10:00 UTC"), f, set
 }
 
 func word(a *Admin, w string) string {
 	var b strings.Builder
-	a.Word(w, &b)
+	a.Word(w, nil, &b)
 	return b.String()
 }
 
@@ -125,6 +169,9 @@ func TestWords(t *testing.T) {
 			"wchs": "2 connections watching 3 paths\nTotal watches:4\n",
 			"wchc": "0x10\n\t/a\n0x20\n\t/a\n\t/b\n\n",
 			"wchp": "/a\n\t0x10\n\t0x20\n/b\n\t0x20\n\n",
+			"hash": "180: 5\n200: -9223372036854775808\n",
+			"gtmk": "306",
+			"stmk": "",
 			"nope": "",
 		} {
 			if got := word(a, w); got != want {
@@ -174,7 +221,16 @@ func TestWhitelist(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	for w, want := range map[string]bool{"ruok": true, "mntr": true, "srst": true, "nope": false, "\x00\x00\x00\x2d": false, "lead": false, "\x00\x00\x00\x00": false} {
+	const telnet = telnetCloseName + " is not executed because it is not in the whitelist.\n"
+	f.fault = "no telnet"
+	if got := word(a, telnetClose); got != telnet {
+		t.Errorf("%q, want %q", got, telnet)
+	}
+	f.fault = ""
+	if got := word(a, telnetClose); got != "" {
+		t.Errorf("telnet close: %q", got)
+	}
+	for w, want := range map[string]bool{"ruok": true, "mntr": true, "srst": true, "nope": false, "\x00\x00\x00\x2d": false, "stmk": true, "hash": true, "\xff\xf4\xff\xfd": true, "lead": false, "\x00\x00\x00\x00": false} {
 		if got := a.IsWord([4]byte([]byte(w))); got != want {
 			t.Errorf("IsWord %q: %v", w, got)
 		}
@@ -193,6 +249,10 @@ func TestNotServing(t *testing.T) {
 			want = "imok"
 		case "isro":
 			want = "null"
+		case "hash":
+			want = notServing
+		case "stmk":
+			want = ""
 		case "gtmk":
 			want = "306"
 		case "envi":
@@ -219,6 +279,18 @@ func TestReadOnly(t *testing.T) {
 	if got := word(a, "isro"); got != "ro" {
 		t.Errorf("isro: %q", got)
 	}
+	if got := word(a, "conf"); !strings.HasSuffix(got, "\nquorumPort=21741\npeerType=0\n") {
+		t.Errorf("conf: %q", got)
+	}
+	for name, want := range map[string]string{
+		"lead":        "{\n  \"error\" : \"server is not initialized\",\n  \"command\" : \"leader\"\n}",
+		"voting_view": "{\n  \"current_config\" : { },\n  \"command\" : \"voting_view\",\n  \"error\" : null\n}",
+		"zabstate":    "{\n  \"voting\" : false,\n  \"zabstate\" : \"\",\n  \"command\" : \"zabstate\",\n  \"error\" : null\n}",
+	} {
+		if _, got := get(a, "/commands/"+name); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 }
 
 func TestResets(t *testing.T) {
@@ -244,7 +316,10 @@ func TestJSONText(t *testing.T) {
 	for name, want := range map[string]string{
 		"isro": "{\n  \"read_only\" : false,\n  \"command\" : \"is_read_only\",\n  \"error\" : null\n}",
 		"ruok": "{\n  \"command\" : \"ruok\",\n  \"error\" : null\n}",
-		"lead": "{\n  \"command\" : \"leader\",\n  \"error\" : \"server is not initialized\"\n}",
+		"lead": "{\n  \"error\" : \"server is not initialized\",\n  \"command\" : \"leader\"\n}",
+		"hash": "{\n  \"digests\" : [ {\n    \"zxid\" : 384,\n    \"digest_version\" : 2,\n    \"digest\" : 5\n  }, {\n    \"zxid\" : 512,\n    \"digest_version\" : 2,\n    \"digest\" : -9223372036854775808\n  } ],\n  \"command\" : \"hash\",\n  \"error\" : null\n}",
+		"icfg": "{\n  \"initial_configuration\" : \"tickTime=2000\\n\",\n  \"command\" : \"initial_configuration\",\n  \"error\" : null\n}",
+		"lsnp": "{\n  \"zxid\" : \"1ff\",\n  \"timestamp\" : 1795418875,\n  \"command\" : \"last_snapshot\",\n  \"error\" : null\n}",
 		"<a>":  "{\n  \"command\" : \"<a>\",\n  \"error\" : \"Unknown command: <a>\"\n}",
 		"wchp": "{\n  \"path_to_session_ids\" : {\n    \"/a\" : [ 16, 32 ],\n    \"/b\" : [ 32 ]\n  },\n  \"command\" : \"watches_by_path\",\n  \"error\" : null\n}",
 	} {
@@ -266,15 +341,22 @@ func TestEveryCommandIsJSON(t *testing.T) {
 			for _, c := range commands {
 				for _, name := range c.names {
 					code, body := get(a, "/commands/"+name)
-					var m map[string]any
-					if err := json.Unmarshal([]byte(body), &m); err != nil || code != 200 || m["command"] != c.names[0] {
-						t.Errorf("%s %s: %d %v %s", mode, name, code, err, body)
-					}
-					want := any(nil)
-					if !serving && !c.alwaysHTTP {
+					wantCode, wantName, want := 200, c.names[0], any(nil)
+					switch {
+					case !serving && !c.alwaysHTTP:
+						wantName, want = name, notServing
+					case !serving && c.names[0] == "monitor":
 						want = notServing
-					} else if mode == Standalone && c.names[0] == "leader" {
+					case c.run != nil:
+						wantCode, wantName, want = 401, name, "Auth info is missing for the command"
+					case mode == Standalone && c.names[0] == "leader":
 						want = "server is not initialized"
+					case c.names[0] == "set_trace_mask":
+						want = "setTraceMask requires long traceMask argument"
+					}
+					var m map[string]any
+					if err := json.Unmarshal([]byte(body), &m); err != nil || code != wantCode || m["command"] != wantName {
+						t.Errorf("%s %s: %d %v %s", mode, name, code, err, body)
 					}
 					if got, there := m["error"]; got != want || !there {
 						t.Errorf("%s %s: error %v, want %v", mode, name, got, want)
@@ -320,30 +402,179 @@ func TestLinksAndPaths(t *testing.T) {
 			t.Errorf("%s: %d", path, code)
 		}
 	}
-	rec := httptest.NewRecorder()
-	a.Handler().ServeHTTP(rec, httptest.NewRequest("POST", "/commands/crst", nil))
-	if rec.Code != 405 || f.resets != 0 {
-		t.Errorf("POST: %d, %d resets", rec.Code, f.resets)
-	}
 	f.conf.CommandURL = "/zk"
 	if code, body := get(a, "/zk/ruok"); code != 200 || !strings.Contains(body, "ruok") {
 		t.Errorf("/zk/ruok: %d %s", code, body)
 	}
 }
 
+// do is an HTTP request's answer.
+func do(a *Admin, method, path, authorization string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, nil)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	rec := httptest.NewRecorder()
+	a.Handler().ServeHTTP(rec, r)
+	return rec
+}
+
+func TestMethods(t *testing.T) {
+	a, f, _ := newTest(t, Standalone)
+	for _, c := range []struct {
+		method, path string
+		want         int
+	}{
+		{"HEAD", "/commands/ruok", 200}, {"POST", "/commands/nope", 200}, {"POST", "/commands", 200}, {"POST", "/commands/crst", 405},
+		{"PUT", "/commands/crst", 405}, {"DELETE", "/commands/crst", 405}, {"TRACE", "/commands/crst", 403}, {"FOO", "/commands/crst", 501},
+		{"OPTIONS", "/commands/crst", 200}, {"POST", "/commands/restore", 401}, {"PUT", "/ready", 405}, {"HEAD", "/ready", 200},
+	} {
+		if got := do(a, c.method, c.path, "").Code; got != c.want {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, got, c.want)
+		}
+	}
+	if f.resets != 0 {
+		t.Errorf("%d resets", f.resets)
+	}
+	if got := do(a, "OPTIONS", "/commands/ruok", "").Header().Get("Allow"); got != "GET, HEAD, POST, TRACE, OPTIONS" {
+		t.Errorf("allowed: %s", got)
+	}
+}
+
+func TestGuardedCommands(t *testing.T) {
+	const sent = "the state"
+	answer := func(name, reason string) string {
+		o := object{{"command", name}, {"error", reason}}
+		if reason == "" {
+			o[1].value = nil
+		}
+		var b bytes.Buffer
+		o.write(&b, 0)
+		return b.String()
+	}
+	for _, c := range []struct {
+		method, path, authorization string
+		prepare                     func(f *fake)
+		status                      int
+		body                        string
+	}{
+		{"GET", "snap", "", nil, 401, answer("snap", "Auth info is missing for the command")},
+		{"GET", "snap", "digest", nil, 401, answer("snap", "Not authenticated")},
+		{"GET", "snap", "world anyone", nil, 401, answer("snap", "Not authenticated")},
+		{"GET", "snap", "digest root more", nil, 401, answer("snap", "Not authenticated")},
+		{"GET", "snap", "digest  root", nil, 401, answer("snap", "Not authenticated")},
+		{"GET", "snap", "digest ann", nil, 403, answer("snap", "Not authorized")},
+		{"GET", "snapshot", "digest root", nil, 200, sent},
+		{"GET", "snapshot", "digest root ", nil, 200, sent},
+		{"GET", "snapshot", "ip", nil, 200, sent},
+		{"GET", "snap?streaming=true", "digest root", nil, 200, sent},
+		{"GET", "snap?streaming=false", "digest root", nil, 200, answer("snapshot", "")},
+		{"GET", "snap?streaming=x", "digest root", nil, 200, answer("snapshot", "")},
+		{"GET", "snap", "digest root", func(f *fake) { f.conf.SnapshotEnabled = false }, 503, answer("snapshot", "")},
+		{"GET", "snap", "digest root", func(f *fake) { f.noSnapshot = errors.New("disk full") }, 500, answer("snapshot", "")},
+		{"GET", "snap", "digest root", func(f *fake) { f.serving = false }, 200, answer("snap", notServing)},
+		{"POST", "snap", "digest root", nil, 405, answer("snap", "POST is not the method of this command")},
+		{"POST", "rest", "digest root", nil, 503, answer("restore", "")},
+		{"POST", "rest", "digest ann", nil, 403, answer("rest", "Not authorized")},
+		{"GET", "rest", "digest root", nil, 405, answer("rest", "GET is not the method of this command")},
+	} {
+		a, f, _ := newTest(t, Standalone)
+		if c.prepare != nil {
+			c.prepare(f)
+		}
+		rec := do(a, c.method, "/commands/"+c.path, c.authorization)
+		if rec.Code != c.status || rec.Body.String() != c.body {
+			t.Errorf("%s %s %q: %d %s, want %d %s", c.method, c.path, c.authorization, rec.Code, rec.Body, c.status, c.body)
+		}
+		var told []string
+		for name, values := range rec.Header() {
+			if name == "last_zxid" || name == "snapshot_size" { // as they are, for scripts
+				told = append(told, values...)
+			}
+		}
+		slices.Sort(told)
+		if slices.Equal(told, []string{"0x206", "9"}) != (c.status == 200 && f.serving) {
+			t.Errorf("%s %s %q: headers %q", c.method, c.path, c.authorization, told)
+		}
+	}
+}
+
+func TestSnapshotsAreRateLimited(t *testing.T) {
+	a, f, set := newTest(t, Standalone)
+	f.conf.SnapshotInterval = time.Hour
+	for _, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
+		if got := do(a, "GET", "/commands/snap", "digest root").Code; got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
+	}
+	if n := set.SnapshotsLimited.Load(); n != 1 {
+		t.Errorf("%d refusals counted", n)
+	}
+}
+
+func TestTraceMask(t *testing.T) {
+	a, _, _ := newTest(t, Standalone)
+	set := func(mask int64) string {
+		var b strings.Builder
+		a.Word("stmk", append(binary.BigEndian.AppendUint64(nil, uint64(mask)), '\n'), &b)
+		return b.String()
+	}
+	if got, want := set(-7)+word(a, "gtmk"), "-7-7"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for query, want := range map[string]string{
+		"":                  `"error" : "setTraceMask requires long traceMask argument"`,
+		"?traceMask=":       `"error" : "setTraceMask requires long traceMask argument, got "`,
+		"?traceMask=1x":     `"error" : "setTraceMask requires long traceMask argument, got 1x"`,
+		"?traceMask=%2b12":  `"tracemask" : 12`,
+		"?traceMask=9&x=10": `"tracemask" : 9`,
+	} {
+		if _, got := get(a, "/commands/stmk"+query); !strings.HasPrefix(got, "{\n  "+want+",\n  \"command\" : \"set_trace_mask\"") {
+			t.Errorf("%s: %s", query, got)
+		}
+	}
+}
+
+func TestSystemProperties(t *testing.T) {
+	a, _, _ := newTest(t, Standalone)
+	_, got := get(a, "/commands/sysp")
+	for _, line := range []string{`"zookeeper.snapCount" : "7"`, `"os.arch" : `, `"user.dir" : `, `"line.separator" : "\n"`} {
+		if !strings.Contains(got, line) {
+			t.Errorf("no %s in %s", line, got)
+		}
+	}
+	for _, absent := range []string{"java.home", "os.memory", "host.name"} {
+		if strings.Contains(got, absent) {
+			t.Errorf("%s in %s", absent, got)
+		}
+	}
+}
+
+func TestNoSnapshotAndNoFile(t *testing.T) {
+	a, f, _ := newTest(t, Leader)
+	f.noSnapshot = errors.New("there is none")
+	if _, got := get(a, "/commands/lsnp"); !strings.HasPrefix(got, "{\n  \"zxid\" : \"ffffffffffffffff\",\n  \"timestamp\" : -1,") {
+		t.Errorf("last_snapshot: %s", got)
+	}
+	if _, got := get(a, "/commands/icfg"); !strings.HasPrefix(got, "{\n  \"initial_configuration\" : null,") {
+		t.Errorf("initial_configuration of a member: %s", got)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	for _, c := range []struct {
-		serving, readOnly bool
-		fault             string
-		health, ready     int
+		serving, readOnly, withdrawn bool
+		fault                        string
+		health, ready                int
 	}{
-		{true, false, "", 200, 200},
-		{true, true, "", 200, 503},
-		{false, false, "", 503, 503},
-		{true, false, "disk full", 503, 503},
+		{true, false, false, "", 200, 200},
+		{true, true, false, "", 200, 503},
+		{true, false, true, "", 200, 503},
+		{false, false, false, "", 503, 503},
+		{true, false, false, "disk full", 503, 503},
 	} {
 		a, f, _ := newTest(t, Follower)
-		f.serving, f.readOnly, f.fault = c.serving, c.readOnly, c.fault
+		f.serving, f.readOnly, f.withdrawn, f.fault = c.serving, c.readOnly, c.withdrawn, c.fault
 		for path, want := range map[string]int{"/health": c.health, "/ready": c.ready} {
 			code, body := get(a, path)
 			var m map[string]any

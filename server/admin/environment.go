@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"runtime"
+	"strings"
 )
 
 // environment is what envi prints. The names are ZooKeeper's; what only a JVM
@@ -30,9 +31,9 @@ func (a *Admin) environment() [][2]string {
 		{"java.library.path", none},
 		{"java.io.tmpdir", os.TempDir()},
 		{"java.compiler", none},
-		{"os.name", runtime.GOOS},
+		{"os.name", osName()},
 		{"os.arch", runtime.GOARCH},
-		{"os.version", none},
+		{"os.version", osVersion()},
 		{"user.name", name},
 		{"user.home", home},
 		{"user.dir", dir},
@@ -40,4 +41,26 @@ func (a *Admin) environment() [][2]string {
 		{"os.memory.max", megabytes(m.Sys)},
 		{"os.memory.total", megabytes(m.Sys)},
 	}
+}
+
+// osName is the operating system as Java calls it.
+func osName() string {
+	switch runtime.GOOS {
+	case "linux":
+		return "Linux"
+	case "darwin":
+		return "Mac OS X"
+	case "freebsd":
+		return "FreeBSD"
+	}
+	return runtime.GOOS
+}
+
+// osVersion is the kernel's release where there is a /proc.
+func osVersion() string {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "<NA>"
+	}
+	return strings.TrimSpace(string(release))
 }

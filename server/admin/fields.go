@@ -3,8 +3,10 @@ package admin
 import (
 	"encoding/json"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/coordd/coordd/server/metrics"
 )
@@ -32,6 +34,7 @@ func (a *Admin) statsBean() object {
 		{"client_response_stats", sizes(&s.ResponseSize)},
 		{"data_dir_size", dirSize(c.DataDir)},
 		{"log_dir_size", dirSize(c.DataLogDir)},
+		{"provider_null", false},
 		{"last_processed_zxid", a.src.Tree().Zxid},
 		{"outstanding_requests", s.OutstandingRequests.Load()},
 		{"server_state", a.state()},
@@ -39,7 +42,6 @@ func (a *Admin) statsBean() object {
 		{"max_latency", s.Latency.Max()},
 		{"min_latency", s.Latency.Min()},
 		{"num_alive_client_connections", s.AliveConnections.Load()},
-		{"provider_null", false},
 		{"uptime", a.src.Uptime().Milliseconds()},
 		{"auth_failed_count", s.AuthFailed.Load()},
 		{"non_mtlsremote_conn_count", s.InsecureRemote.Load()},
@@ -95,15 +97,19 @@ func connectionFields(c Connection, brief bool) object {
 	}...)
 }
 
-func (a *Admin) monitor() (o object) {
+// monitor knows by itself that the server is not serving, as in ZooKeeper.
+func (a *Admin) monitor(url.Values) (o object, fault string) {
+	if !a.src.Serving() {
+		return nil, notServing
+	}
 	a.eachMonitored(func(name, value string, number bool) {
-		if number {
+		if number && value != "NaN" { // which JSON does not have
 			o = append(o, field{name, json.RawMessage(value)})
 		} else {
 			o = append(o, field{name, value})
 		}
 	})
-	return o
+	return o, ""
 }
 
 func (a *Admin) configuration() object {
@@ -187,13 +193,70 @@ func (a *Admin) resetServer() object {
 	return nil
 }
 
-// leader is LeadCommand, which does not know standalone servers.
-func (a *Admin) leader() (object, string) {
-	if a.src.Mode() == Standalone {
+// leader is LeadCommand, which does not know standalone servers, nor those in
+// read-only mode.
+func (a *Admin) leader(url.Values) (object, string) {
+	if !a.inEnsemble() {
 		return nil, "server is not initialized"
 	}
 	l := a.src.LeaderInfo()
 	return object{{"is_leader", a.src.Mode() == Leader}, {"leader_id", l.ID}, {"leader_ip", l.Host}}, ""
+}
+
+func (a *Admin) hashFields() object {
+	digests := []object{}
+	for _, d := range a.src.Digests() {
+		digests = append(digests, object{{"zxid", d.Zxid}, {"digest_version", 2}, {"digest", int64(d.Digest)}})
+	}
+	return object{{"digests", digests}}
+}
+
+func (a *Admin) traceMaskFields() object { return object{{"tracemask", a.traceMask.Load()}} }
+
+func (a *Admin) setTraceMask(args url.Values) (object, string) {
+	const wanted = "setTraceMask requires long traceMask argument"
+	if !args.Has("traceMask") {
+		return nil, wanted
+	}
+	mask, err := strconv.ParseInt(args.Get("traceMask"), 10, 64)
+	if err != nil {
+		return nil, wanted + ", got " + args.Get("traceMask")
+	}
+	a.traceMask.Store(mask)
+	return a.traceMaskFields(), ""
+}
+
+// initialConfiguration is null on members, as in ZooKeeper.
+func (a *Admin) initialConfiguration() object {
+	if c := a.src.Conf(); !c.Member && c.Text != "" {
+		return object{{"initial_configuration", c.Text}}
+	}
+	return object{{"initial_configuration", nil}}
+}
+
+// lastSnapshot is LastSnapshotCommand: -1 for both where there is none.
+func (a *Admin) lastSnapshot() object {
+	zxid, at := a.src.LastSnapshot()
+	if at.IsZero() {
+		return object{{"zxid", "ffffffffffffffff"}, {"timestamp", -1}}
+	}
+	return object{{"zxid", strconv.FormatUint(uint64(zxid), 16)}, {"timestamp", at.Unix()}}
+}
+
+// systemProperties are those of the file, and those of a JVM that say
+// something here.
+func (a *Admin) systemProperties() (o object) {
+	properties := map[string]string{"file.separator": "/", "path.separator": ":", "line.separator": "\n", "file.encoding": "UTF-8"}
+	for _, f := range a.environment() {
+		if !strings.HasPrefix(f[0], "zookeeper.") && !strings.HasPrefix(f[0], "os.memory.") && f[0] != "host.name" && f[1] != "<NA>" {
+			properties[f[0]] = f[1]
+		}
+	}
+	maps.Copy(properties, a.src.Conf().Properties)
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		o = append(o, field{name, properties[name]})
+	}
+	return o
 }
 
 // health is the answer of /health and /ready; ready asks for writes to work.
@@ -203,6 +266,8 @@ func (a *Admin) health(ready bool) (o object, ok bool) {
 	case reason != "":
 	case !a.src.Serving():
 		reason = notServing
+	case ready && a.src.Withdrawn():
+		reason = "this server is shutting down"
 	case ready && a.src.ReadOnly():
 		reason = "READ-ONLY mode; serving only read-only clients"
 	}

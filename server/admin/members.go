@@ -8,22 +8,41 @@ import (
 	"github.com/coordd/coordd/config"
 )
 
-// traceMask is what a ZooKeeper starts with; here nothing depends on it.
-const traceMask = "306"
-
-func (a *Admin) traceMask() object { return object{{"tracemask", 306}} }
-
-// observers is ObserverCommand, which lists those of an observer master.
+// observers is SyncedObserverConsCommand. Nothing waits in a queue for an
+// observer, since it reads the log; how far it is the stream does not tell.
 func (a *Admin) observers() object {
-	return object{{"synced_observers", a.src.Ensemble().SyncedObservers}, {"observers", []object{}}}
+	list := []object{}
+	for _, o := range a.src.Observers() {
+		list = append(list, object{
+			{"remote_socket_address", "/" + o.Remote},
+			{"sid", o.ID},
+			{"established", o.Established.UnixMilli()},
+			{"queued_packets", 0},
+			{"queued_packets_size", 0},
+			{"packets_received", o.Received},
+			{"packets_sent", o.Sent},
+			{"requests", o.Requests},
+			{"last_zxid", -1},
+		})
+	}
+	return object{{"synced_observers", a.src.Ensemble().SyncedObservers}, {"observers", list}}
 }
+
+func (a *Admin) resetObservers() object {
+	a.src.ResetObserverStats()
+	return nil
+}
+
+// inEnsemble reports whether ZooKeeper would have one of its servers for members
+// at work, which has neither a standalone server nor one in read-only mode.
+func (a *Admin) inEnsemble() bool { return a.src.Mode() != Standalone && !a.src.ReadOnly() }
 
 // votingView is VotingViewCommand. As in ZooKeeper a server knows the client
 // address of another one only from its server.N line.
 func (a *Admin) votingView() object {
 	conf, view := a.src.Conf(), object{}
 	for _, m := range conf.Members {
-		if m.Observer {
+		if m.Observer || !a.inEnsemble() {
 			continue
 		}
 		view = append(view, field{strconv.Itoa(int(m.ID)), object{
@@ -51,10 +70,10 @@ func clientAddress(conf Conf, m config.Member) string {
 }
 
 // zabState is ZabStateCommand; its states are told from Raft's: a server with a
-// leader broadcasts, one without is in an election.
+// leader broadcasts, one without is in an election, as long as it serves.
 func (a *Admin) zabState() object {
 	conf := a.src.Conf()
-	if !conf.Member {
+	if !a.inEnsemble() || !a.src.Serving() {
 		return object{{"voting", false}, {"zabstate", ""}}
 	}
 	state, zxid := "broadcast", a.src.Tree().Zxid

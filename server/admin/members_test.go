@@ -2,6 +2,7 @@ package admin
 
 import (
 	"testing"
+	"time"
 
 	"github.com/coordd/coordd/config"
 )
@@ -82,8 +83,8 @@ func TestMembersCommands(t *testing.T) {
 		}
 	}
 
-	a, _, _ = newTest(t, Standalone)
-	a.src.(*fake).conf = Conf{}
+	a, f, _ = newTest(t, Standalone)
+	f.conf = Conf{}
 	for name, want := range map[string]string{
 		"voting_view": "{\n  \"current_config\" : { },\n  \"command\" : \"voting_view\",\n  \"error\" : null\n}",
 		"zabstate":    "{\n  \"voting\" : false,\n  \"zabstate\" : \"\",\n  \"command\" : \"zabstate\",\n  \"error\" : null\n}",
@@ -91,5 +92,16 @@ func TestMembersCommands(t *testing.T) {
 		if _, got := get(a, "/commands/"+name); got != want {
 			t.Errorf("alone, %s: %s\nwant %s", name, got, want)
 		}
+	}
+
+	f.observers = []ObserverStream{{ID: 3, Remote: "127.0.0.1:40000", Established: time.UnixMilli(1795418873493), Received: 7, Sent: 3, Requests: 2}}
+	const want = "{\n  \"synced_observers\" : 0,\n  \"observers\" : [ {\n    \"remote_socket_address\" : \"/127.0.0.1:40000\",\n    \"sid\" : 3,\n" +
+		"    \"established\" : 1795418873493,\n    \"queued_packets\" : 0,\n    \"queued_packets_size\" : 0,\n    \"packets_received\" : 7,\n    \"packets_sent\" : 3,\n" +
+		"    \"requests\" : 2,\n    \"last_zxid\" : -1\n  } ],\n  \"command\" : \"observers\",\n  \"error\" : null\n}"
+	if _, got := get(a, "/commands/obsr"); got != want {
+		t.Errorf("observers: %s\nwant %s", got, want)
+	}
+	if get(a, "/commands/orst"); f.resets != 1 {
+		t.Errorf("%d resets", f.resets)
 	}
 }

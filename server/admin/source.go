@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"io"
+	"net/netip"
 	"time"
 
 	"github.com/coordd/coordd/config"
@@ -33,6 +35,9 @@ type Source interface {
 	// Fault says in a few words what makes this server unhealthy though it may
 	// still serve (a full disk, a state that differs); "" if nothing does.
 	Fault() string
+	// Withdrawn reports that this server is about to end, and that no new
+	// clients should be sent to it.
+	Withdrawn() bool
 	// Mode is Follower while no leader is known, Observer for a nonvoter.
 	Mode() Mode
 	// Uptime is the time since this server began to serve.
@@ -57,12 +62,45 @@ type Source interface {
 
 	// LeaderInfo is who leads. The zero value: nobody known.
 	LeaderInfo() LeaderInfo
+	// Observers are those with a stream to this leader, in any order.
+	Observers() []ObserverStream
+	// ResetObserverStats sets their counts to zero.
+	ResetObserverStats()
 	// Ensemble is what the members look like from here. Counts of synced and
 	// pending members matter on the leader only.
 	Ensemble() Ensemble
+	// Quotas adds up the quotas below each node of the root, by its name, for
+	// so many nodes at most.
+	Quotas(most int) map[string]Quota
 
 	// Conf is the configuration that conf prints; see ConfOf.
 	Conf() Conf
+
+	// Digests are the latest digests of the tree, oldest first.
+	Digests() []Digest
+	// LastSnapshot is the state and the time of the last snapshot on this
+	// server's disk; the time is zero if there is none.
+	LastSnapshot() (zxid int64, at time.Time)
+	// TakeSnapshot brings the snapshot on the disk up to date and opens it.
+	TakeSnapshot() (*Snapshot, error)
+	// Authorize judges what a client at the address remote claims to be: a
+	// scheme and what the scheme wants, nil if nothing was given. authentic
+	// reports that the scheme accepts it, and allowed that those identities
+	// may do everything to the root node.
+	Authorize(remote netip.Addr, scheme string, claim []byte) (authentic, allowed bool)
+}
+
+// Digest is ZooKeeper's digest of the tree as it was at a zxid.
+type Digest struct {
+	Zxid   int64
+	Digest uint64
+}
+
+// Snapshot is a snapshot, open for reading. Whoever gets one closes it.
+type Snapshot struct {
+	io.ReadCloser
+	Zxid int64 // the last one it has
+	Size int64 // bytes
 }
 
 // Tree is the applied state in numbers.
@@ -127,14 +165,30 @@ type LeaderInfo struct {
 	Host string // as in its server.N line
 }
 
+// Quota is what a quota allows, and what counts for it; a limit of -1 is none.
+type Quota struct {
+	CountLimit, BytesLimit, Count, Bytes int64
+}
+
+// ObserverStream is an observer's stream to this leader.
+type ObserverStream struct {
+	ID             uint8
+	Remote         string // host:port
+	Established    time.Time
+	Received, Sent int64 // messages
+	Requests       int64 // batches of requests among those received
+}
+
 // Ensemble is what the members look like from this server.
 type Ensemble struct {
 	QuorumSize int // voters configured
-	// Learners counts connected members besides the leader; the Synced ones
-	// are those of them that are close behind, Pending those that are
-	// catching up.
+	// Learners counts the members that follow this leader; the Synced ones are
+	// those of them that are what zoo.cfg says, Pending those that do not vote
+	// yet, but will when they have caught up.
 	Learners, SyncedFollowers, SyncedObservers, Pending int
 	LeaderUptime                                        time.Duration
+	// Raft's term, and the last entries of this server's log and state.
+	Term, LastIndex, AppliedIndex uint64
 }
 
 // Conf is the configuration that conf shows.
@@ -148,7 +202,16 @@ type Conf struct {
 	MaxSessionTimeout      time.Duration
 	ListenBacklog          int
 	CommandURL             string // path of the commands over HTTP; empty is /commands
-	ServerID               uint8  // 0 on a standalone server without servers
+	// SnapshotEnabled lets the command snapshot be used, once in
+	// SnapshotInterval.
+	SnapshotEnabled  bool
+	SnapshotInterval time.Duration
+	// Text is the configuration file as written, empty if there is none.
+	// Properties are its lines that are system properties in ZooKeeper, by
+	// name. Both without credentials.
+	Text       string
+	Properties map[string]string
+	ServerID   uint8 // 0 on a standalone server without servers
 
 	// Member reports whether this server is one of an ensemble; the rest is
 	// shown only then.
@@ -175,6 +238,10 @@ func ConfOf(c *config.Config) Conf {
 		MaxSessionTimeout: c.MaxSessionTimeout,
 		ListenBacklog:     c.ClientPortListenBacklog,
 		CommandURL:        c.Admin.CommandURL,
+		SnapshotEnabled:   c.Admin.SnapshotEnabled,
+		SnapshotInterval:  c.Admin.SnapshotInterval,
+		Text:              c.Text(),
+		Properties:        c.Properties(),
 		InitLimit:         c.InitLimit,
 		SyncLimit:         c.SyncLimit,
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -108,7 +109,9 @@ func (a *Admin) conf(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "initLimit=%d\nsyncLimit=%d\nelectionAlg=3\n", c.InitLimit, c.SyncLimit)
 	fmt.Fprintf(b, "electionPort=%d\nquorumPort=%d\npeerType=%d\n", c.ElectionPort, c.QuorumPort, peerType)
-	b.WriteString("membership: \n" + c.Membership)
+	if a.inEnsemble() {
+		b.WriteString("membership: \n" + c.Membership)
+	}
 }
 
 func (a *Admin) isro(b *bytes.Buffer) {
@@ -129,6 +132,9 @@ func (a *Admin) dirs(b *bytes.Buffer) {
 
 func (a *Admin) srst(b *bytes.Buffer) {
 	a.set.ResetServerStats()
+	if a.src.Mode() == Leader {
+		a.set.ResetProposalStats() // which the command over HTTP leaves alone, as in ZooKeeper
+	}
 	b.WriteString("Server stats reset.\n")
 }
 
@@ -243,4 +249,30 @@ func (a *Admin) envi(b *bytes.Buffer) {
 	for _, f := range a.environment() {
 		fmt.Fprintf(b, "%s=%s\n", f[0], f[1])
 	}
+}
+
+// hash is DigestCommand.
+func (a *Admin) hash(b *bytes.Buffer) {
+	if !a.src.Serving() {
+		b.WriteString(notServing)
+		return
+	}
+	for _, d := range a.src.Digests() {
+		fmt.Fprintf(b, "%x: %d\n", uint64(d.Zxid), int64(d.Digest))
+	}
+}
+
+// defaultTraceMask is what a ZooKeeper starts with.
+const defaultTraceMask = 306
+
+func (a *Admin) gtmk(b *bytes.Buffer) { fmt.Fprint(b, a.traceMask.Load()) }
+
+// stmk wants the mask as eight bytes in the word's own packet; without them it
+// has no answer.
+func (a *Admin) stmk(b *bytes.Buffer, rest []byte) {
+	if len(rest) < 8 {
+		return
+	}
+	a.traceMask.Store(int64(binary.BigEndian.Uint64(rest)))
+	a.gtmk(b)
 }

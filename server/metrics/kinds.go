@@ -9,11 +9,20 @@ import (
 )
 
 // value is what the table needs of a field: its samples for mntr and for
-// Prometheus, and its type in Prometheus' words.
+// Prometheus.
 type value interface {
 	reset()
+	// kind is the type in Prometheus' words.
+	kind() string
 	mntr(name string, emit func(name, value string))
-	prometheus(name string, emit func(family, kind, name, value string))
+	prometheus(name string, emit func(sample))
+}
+
+// sample is one number on the page for Prometheus. Its name is family and
+// suffix; labels stand between braces, or nowhere if empty.
+type sample struct {
+	family, suffix, labels string
+	value                  float64
 }
 
 // Counter only grows, but for a reset. The zero value counts from zero.
@@ -32,9 +41,11 @@ func (c *Counter) reset() { c.n.Store(0) }
 
 func (c *Counter) mntr(name string, emit func(name, value string)) { emit(name, integer(c.Load())) }
 
-func (c *Counter) prometheus(name string, emit func(family, kind, name, value string)) {
-	emit(name, "counter", name, integer(c.Load()))
+func (c *Counter) prometheus(name string, emit func(sample)) {
+	emit(sample{family: name, value: float64(c.Load())})
 }
+
+func (c *Counter) kind() string { return "counter" }
 
 // Gauge is a number that goes up and down.
 type Gauge struct{ n atomic.Int64 }
@@ -52,26 +63,30 @@ func (g *Gauge) reset() { g.n.Store(0) }
 
 func (g *Gauge) mntr(name string, emit func(name, value string)) { emit(name, integer(g.Load())) }
 
-func (g *Gauge) prometheus(name string, emit func(family, kind, name, value string)) {
-	emit(name, "gauge", name, integer(g.Load()))
+func (g *Gauge) prometheus(name string, emit func(sample)) {
+	emit(sample{family: name, value: float64(g.Load())})
 }
 
-// Ratio is a number between 0 and 1.
-type Ratio struct{ bits atomic.Uint64 }
+func (g *Gauge) kind() string { return "gauge" }
+
+// Real is a number that need not be whole.
+type Real struct{ bits atomic.Uint64 }
 
 // Set makes it f.
-func (r *Ratio) Set(f float64) { r.bits.Store(math.Float64bits(f)) }
+func (r *Real) Set(f float64) { r.bits.Store(math.Float64bits(f)) }
 
 // Load is the number.
-func (r *Ratio) Load() float64 { return math.Float64frombits(r.bits.Load()) }
+func (r *Real) Load() float64 { return math.Float64frombits(r.bits.Load()) }
 
-func (r *Ratio) reset() { r.Set(0) }
+func (r *Real) reset() { r.Set(0) }
 
-func (r *Ratio) mntr(name string, emit func(name, value string)) { emit(name, JavaDouble(r.Load())) }
+func (r *Real) mntr(name string, emit func(name, value string)) { emit(name, JavaDouble(r.Load())) }
 
-func (r *Ratio) prometheus(name string, emit func(family, kind, name, value string)) {
-	emit(name, "gauge", name, JavaDouble(r.Load()))
+func (r *Real) prometheus(name string, emit func(sample)) {
+	emit(sample{family: name, value: r.Load()})
 }
+
+func (r *Real) kind() string { return "gauge" }
 
 // Seconds sums up time and shows it in seconds.
 type Seconds struct{ ns atomic.Int64 }
@@ -88,94 +103,14 @@ func (s *Seconds) mntr(name string, emit func(name, value string)) {
 	emit(name, JavaDouble(s.Load().Seconds()))
 }
 
-func (s *Seconds) prometheus(name string, emit func(family, kind, name, value string)) {
-	emit(name, "counter", name, JavaDouble(s.Load().Seconds()))
+func (s *Seconds) prometheus(name string, emit func(sample)) {
+	emit(sample{family: name, value: s.Load().Seconds()})
 }
 
-// spread holds count, sum, least and greatest of what was observed. An
-// observation during a reset may be lost or half seen, as in ZooKeeper.
-type spread struct{ count, sum, min, max atomic.Int64 }
+func (s *Seconds) kind() string { return "counter" }
 
-// Observe takes in n, which is not negative.
-func (s *spread) Observe(n int64) {
-	s.count.Add(1)
-	s.sum.Add(n)
-	for old := s.min.Load(); n < old; old = s.min.Load() {
-		if s.min.CompareAndSwap(old, n) {
-			break
-		}
-	}
-	for old := s.max.Load(); n > old; old = s.max.Load() {
-		if s.max.CompareAndSwap(old, n) {
-			break
-		}
-	}
-}
-
-// ObserveSince takes in the milliseconds since start.
-func (s *spread) ObserveSince(start time.Time) { s.Observe(max(0, time.Since(start).Milliseconds())) }
-
-// Count is how many observations there were.
-func (s *spread) Count() int64 { return s.count.Load() }
-
-// Sum is the sum of all observations.
-func (s *spread) Sum() int64 { return s.sum.Load() }
-
-// Min is the least observation, 0 without any.
-func (s *spread) Min() int64 {
-	if n := s.min.Load(); n != math.MaxInt64 {
-		return n
-	}
-	return 0
-}
-
-// Max is the greatest observation, 0 without any.
-func (s *spread) Max() int64 { return s.max.Load() }
-
-// Avg is the mean to four decimals, 0 without any (AvgMinMaxCounter.getAvg).
-func (s *spread) Avg() float64 {
-	n := s.count.Load()
-	if n == 0 {
-		return 0
-	}
-	return math.Floor(float64(s.sum.Load())/float64(n)*1e4+0.5) / 1e4
-}
-
-func (s *spread) reset() {
-	s.count.Store(0)
-	s.sum.Store(0)
-	s.min.Store(math.MaxInt64)
-	s.max.Store(0)
-}
-
-// Latency shows as avg_, min_ and max_ in front of its name.
-type Latency struct{ spread }
-
-func (l *Latency) mntr(name string, emit func(name, value string)) {
-	emit("avg_"+name, JavaDouble(l.Avg()))
-	emit("min_"+name, integer(l.Min()))
-	emit("max_"+name, integer(l.Max()))
-}
-
-func (l *Latency) prometheus(name string, emit func(family, kind, name, value string)) {
-	l.mntr(name, func(name, value string) { emit(name, "gauge", name, value) })
-}
-
-// Summary is ZooKeeper's basic summary; it has no quantiles.
-type Summary struct{ spread }
-
-func (s *Summary) mntr(name string, emit func(name, value string)) {
-	emit("avg_"+name, JavaDouble(s.Avg()))
-	emit("min_"+name, integer(s.Min()))
-	emit("max_"+name, integer(s.Max()))
-	emit("cnt_"+name, integer(s.Count()))
-	emit("sum_"+name, integer(s.Sum()))
-}
-
-func (s *Summary) prometheus(name string, emit func(family, kind, name, value string)) {
-	emit(name, "summary", name+"_count", integer(s.Count()))
-	emit(name, "summary", name+"_sum", integer(s.Sum()))
-}
+// Set makes the sum d, for what is summed up elsewhere.
+func (s *Seconds) Set(d time.Duration) { s.ns.Store(int64(d)) }
 
 // Sizes shows as last_, min_ and max_ in front of its name, each -1 before the
 // first observation (ZooKeeper's BufferStats).
@@ -184,14 +119,19 @@ type Sizes struct{ last, min, max atomic.Int64 }
 // Observe takes in a size in bytes.
 func (s *Sizes) Observe(n int) {
 	size := int64(n)
-	s.last.Store(size)
-	for old := s.min.Load(); old < 0 || size < old; old = s.min.Load() {
-		if s.min.CompareAndSwap(old, size) {
+	s.observe(size, size, size)
+}
+
+// observe takes in several sizes at once.
+func (s *Sizes) observe(last, least, greatest int64) {
+	s.last.Store(last)
+	for old := s.min.Load(); old < 0 || least < old; old = s.min.Load() {
+		if s.min.CompareAndSwap(old, least) {
 			break
 		}
 	}
-	for old := s.max.Load(); size > old; old = s.max.Load() {
-		if s.max.CompareAndSwap(old, size) {
+	for old := s.max.Load(); greatest > old; old = s.max.Load() {
+		if s.max.CompareAndSwap(old, greatest) {
 			break
 		}
 	}
@@ -214,15 +154,23 @@ func (s *Sizes) mntr(name string, emit func(name, value string)) {
 	emit("max_"+name, integer(s.max.Load()))
 }
 
-func (s *Sizes) prometheus(name string, emit func(family, kind, name, value string)) {
-	s.mntr(name, func(name, value string) { emit(name, "gauge", name, value) })
+func (s *Sizes) prometheus(name string, emit func(sample)) {
+	last, least, greatest := s.Load()
+	emit(sample{family: "last_" + name, value: float64(last)})
+	emit(sample{family: "min_" + name, value: float64(least)})
+	emit(sample{family: "max_" + name, value: float64(greatest)})
 }
+
+func (s *Sizes) kind() string { return "gauge" }
 
 func integer(n int64) string { return strconv.FormatInt(n, 10) }
 
-// JavaDouble writes a finite number as Java's Double.toString does, for scripts
-// that were written against ZooKeeper: 0.0, 3.5538, 5.0E-4.
+// JavaDouble writes a number as Java's Double.toString does, for scripts that
+// were written against ZooKeeper: 0.0, 3.5538, 5.0E-4, NaN.
 func JavaDouble(f float64) string {
+	if math.IsNaN(f) {
+		return "NaN"
+	}
 	if a := math.Abs(f); f == 0 || a >= 1e-3 && a < 1e7 {
 		s := strconv.FormatFloat(f, 'f', -1, 64)
 		if !strings.Contains(s, ".") {

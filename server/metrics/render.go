@@ -8,11 +8,32 @@ import (
 )
 
 // Each calls emit for every number in the form of mntr, in the order of
-// declaration: the name without zk_, and the number as text that is valid JSON.
+// declaration: the name without zk_, and the number as text. That is valid JSON
+// but for NaN.
+//
+// ZooKeeper's PrometheusMetricsProvider shows there what it shows Prometheus
+// (PrometheusMetricsProvider.dump); see UsePrometheusForm.
 func (s *Set) Each(emit func(name, value string)) {
+	form := s.prometheusForm.Load()
 	for _, m := range s.current() {
-		m.value.mntr(m.name, emit)
+		switch {
+		case form:
+			m.value.prometheus(m.name, func(v sample) { emit(v.name(), JavaDouble(v.value)) })
+		case !m.prometheusOnly:
+			m.value.mntr(m.name, emit)
+		}
 	}
+}
+
+// UsePrometheusForm has Each emit the samples of the page for Prometheus.
+func (s *Set) UsePrometheusForm() { s.prometheusForm.Store(true) }
+
+// name is the sample's name with its labels.
+func (v sample) name() string {
+	if v.labels == "" {
+		return v.family + v.suffix
+	}
+	return v.family + v.suffix + "{" + v.labels + "}"
 }
 
 // WritePrometheus writes the Set in Prometheus' text format, version 0.0.4.
@@ -20,12 +41,12 @@ func (s *Set) WritePrometheus(w io.Writer) error {
 	var b bytes.Buffer
 	for _, m := range s.current() {
 		last := ""
-		m.value.prometheus(m.name, func(family, kind, name, value string) {
-			if family != last {
-				fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", family, m.help, family, kind)
-				last = family
+		m.value.prometheus(m.name, func(v sample) {
+			if v.family != last {
+				fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", v.family, m.help, v.family, m.value.kind())
+				last = v.family
 			}
-			fmt.Fprintf(&b, "%s %s\n", name, value)
+			fmt.Fprintf(&b, "%s %s\n", v.name(), JavaDouble(v.value))
 		})
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -68,7 +69,7 @@ func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if f.core.passed < f.applied {
 		return nil, errBehind
 	}
-	return &snapshot{f.machine.Snapshot(), f.Replica}, nil
+	return &snapshot{f.machine.Snapshot(), f.Replica, f.machine.Zxid()}, nil
 }
 
 // Restore implements raft.FSM: it builds the state aside and swaps it in
@@ -76,7 +77,8 @@ func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
 // alone.
 func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
-	index, err := snapshotIndex(rc)
+	s, err := unwrap(rc)
+	index := s.index
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
@@ -89,6 +91,7 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	if known {
 		return nil
 	}
+	began := time.Now()
 	m, err := fsm.Restore(rc)
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
@@ -96,11 +99,15 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	plant(m)
 	f.mu.Lock()
 	f.machine, f.applied, f.core.passed = m, index, index
+	f.lastSnapshot.Store(&SnapshotInfo{Zxid: m.Zxid(), At: snapshotTaken(s.id), id: s.id})
+	did := SnapshotLoaded
 	if f.running {
+		did = SnapshotInstalled
 		f.sink.Restored(m)
 	}
 	f.mu.Unlock()
 	f.sink.Applied()
+	f.Replica.snapshot(did, time.Since(began), nil)
 	return nil
 }
 
@@ -111,6 +118,7 @@ type indexedSnapshots struct{ raft.SnapshotStore }
 type indexedSnapshot struct {
 	io.ReadCloser
 	index uint64
+	id    string
 }
 
 // Open implements raft.SnapshotStore.
@@ -119,36 +127,47 @@ func (s indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, er
 	if err != nil {
 		return nil, nil, err
 	}
-	return meta, indexedSnapshot{rc, meta.Index}, nil
+	return meta, indexedSnapshot{rc, meta.Index, meta.ID}, nil
 }
 
-// snapshotIndex finds what indexedSnapshots put in, under the library's own
-// wrapping.
-func snapshotIndex(rc io.ReadCloser) (uint64, error) {
+// unwrap finds what indexedSnapshots put in, under the library's own wrapping.
+func unwrap(rc io.ReadCloser) (indexedSnapshot, error) {
 	for {
 		if s, ok := rc.(indexedSnapshot); ok {
-			return s.index, nil
+			return s, nil
 		}
 		w, ok := rc.(raft.ReadCloserWrapper)
 		if !ok {
-			return 0, errors.New("its index is not known")
+			return indexedSnapshot{}, errors.New("its index is not known")
 		}
 		rc = w.WrappedReadCloser()
 	}
 }
 
 type snapshot struct {
-	s *fsm.Snapshot
-	r *Replica
+	s    *fsm.Snapshot
+	r    *Replica
+	zxid int64
 }
 
 // Persist implements raft.FSMSnapshot. It runs beside Apply.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	began := time.Now()
+	err := s.persist(sink)
+	s.r.snapshot(SnapshotWritten, time.Since(began), err)
+	return err
+}
+
+func (s *snapshot) persist(sink raft.SnapshotSink) error {
 	if err := s.s.WriteTo(sink, &s.r.mu); err != nil {
 		sink.Cancel()
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	return sink.Close()
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	s.r.lastSnapshot.Store(&SnapshotInfo{Zxid: s.zxid, At: snapshotTaken(sink.ID()), id: sink.ID()})
+	return nil
 }
 
 // Release implements raft.FSMSnapshot.

@@ -49,6 +49,7 @@ func (r *Replica) start(s Storage) error {
 		down:      make(chan struct{}),
 	}
 	s.Logs.OnFailure(c.fail)
+	c.transport.OnSnapshotSent(func(took time.Duration, err error) { r.snapshot(SnapshotSent, took, err) })
 	r.joinMu.Lock()
 	c.setJoining(r.joining)
 	r.latest = c

@@ -117,6 +117,9 @@ type Options struct {
 	// which this process must not go on: an entry that cannot be decoded, or
 	// a disk that has stalled for too long.
 	Fatal func(error)
+	// OnSnapshot, which may be nil, is told from any goroutine of each snapshot
+	// that was dealt with, how long that took, and whether it failed.
+	OnSnapshot func(did SnapshotStep, took time.Duration, err error)
 }
 
 // Replica is this server's copy of the state and its place in the Raft group.
@@ -132,11 +135,14 @@ type Replica struct {
 	gaveUp    func()
 	fatal     func(error)
 	fatalOnce sync.Once
+	snapshot  func(SnapshotStep, time.Duration, error)
 	terms     chan bool
 	change    atomic.Pointer[chan struct{}] // closed at the next change of leader
 
 	current atomic.Pointer[core]   // never nil once Open is done; over while the stores are opened again
 	fault   atomic.Pointer[string] // why there is no running Raft; nil if there is
+
+	lastSnapshot atomic.Pointer[SnapshotInfo] // nil until there is one
 
 	stop     chan struct{} // closed by Shutdown
 	stopOnce sync.Once
@@ -162,6 +168,9 @@ func Open(o Options) (*Replica, error) {
 	if o.GaveUp == nil {
 		o.GaveUp = func() {}
 	}
+	if o.OnSnapshot == nil {
+		o.OnSnapshot = func(SnapshotStep, time.Duration, error) {}
+	}
 	r := &Replica{
 		id:       o.ID,
 		config:   raftConfig(o),
@@ -173,6 +182,7 @@ func Open(o Options) (*Replica, error) {
 		gaveUp:   o.GaveUp,
 		fatal:    o.Fatal,
 		joining:  o.Joining,
+		snapshot: o.OnSnapshot,
 		stop:     make(chan struct{}),
 		terms:    make(chan bool, 64),
 		machine:  fsm.New(),

@@ -209,14 +209,16 @@ func kindsOf(watcherType int32) Kind {
 // of it match, and uses up the watches that fire once. A watcher that may not
 // read the node is not told, but its watches are used up all the same
 // (WatchManager.triggerWatch, NIOServerCnxn.process). Events are delivered in
-// the order of the calls if the calls come one after another.
-func (m *Manager) Dispatch(e *Event) {
+// the order of the calls if the calls come one after another. It returns how
+// many watchers there were.
+func (m *Manager) Dispatch(e *Event) (watchers int) {
 	if m.live.Load() == 0 {
-		return
+		return 0
 	}
 	recipients := m.match(e)
-	if len(recipients) == 0 {
-		return
+	watchers = len(recipients)
+	if watchers == 0 {
+		return 0
 	}
 	var frame []byte
 	for _, h := range recipients {
@@ -229,6 +231,7 @@ func (m *Manager) Dispatch(e *Event) {
 		h.watcher.Notify(frame)
 	}
 	m.keepScratch(recipients)
+	return watchers
 }
 
 // match returns the handles to be told of e and uses up what fires once.
