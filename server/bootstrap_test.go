@@ -11,11 +11,11 @@ import (
 func TestFirstStartInAnyOrder(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			e := newEnsemble(t, 3)
+			e := newEnsemble(t, 3, "initLimit=100") // 10 s
 			for _, i := range order[:2] {
 				e.start(i)
 			}
-			e.nobodyLeads(400 * time.Millisecond) // initLimit is 1 s
+			e.nobodyLeads(400 * time.Millisecond)
 			e.start(order[2])
 			e.leads()
 			for _, s := range e.running {

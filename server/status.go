@@ -59,6 +59,11 @@ func (s *Server) Sessions() (all []admin.Session) {
 			due[id] = b.Due
 		}
 	}
+	for _, b := range s.locals.tracker.Dump() {
+		for _, id := range b.IDs {
+			all = append(all, admin.Session{ID: id, Expires: b.Due, Local: true})
+		}
+	}
 	s.replica.View(func(m *fsm.Machine) {
 		m.EachSession(func(i fsm.SessionInfo) bool {
 			all = append(all, admin.Session{

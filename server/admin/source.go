@@ -222,6 +222,8 @@ type Conf struct {
 	// Membership is the text of /zookeeper/config.
 	Membership string
 	Members    []config.Member
+	// LocalSessions reports whether new sessions are local ones.
+	LocalSessions bool
 }
 
 // ConfOf is the Conf of a server that runs with c.
@@ -255,5 +257,6 @@ func ConfOf(c *config.Config) Conf {
 	conf.Observer = c.PeerType == config.Observer
 	conf.Membership = c.DynamicText(c.ConfigVersion)
 	conf.Members = c.Members
+	conf.LocalSessions = c.LocalSessionsEnabled
 	return conf
 }

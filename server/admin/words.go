@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coordd/coordd/server/metrics"
@@ -191,14 +190,26 @@ func (a *Admin) sortedSessions() []Session {
 
 func (a *Admin) dump(b *bytes.Buffer) {
 	sessions := a.sortedSessions()
+	global, local := []Session{}, []Session{}
+	for _, s := range sessions {
+		if s.Local {
+			local = append(local, s)
+		} else {
+			global = append(global, s)
+		}
+	}
 	b.WriteString("SessionTracker dump:\n")
+	title := "Session Sets"
+	if a.src.Conf().LocalSessions || len(local) > 0 {
+		writeSessions(b, "Local Session Sets", local)
+		title = "Global Session Sets"
+	}
 	if m := a.src.Mode(); m == Standalone || m == Leader {
-		writeBuckets(b, "Session Sets", sessions, func(s Session) time.Time { return s.Expires },
-			func(s Session) string { return fmt.Sprintf("0x%x", uint64(s.ID)) })
+		writeSessions(b, title, global)
 	} else {
-		writeTimeouts(b, "Global", sessions, false)
-		if slices.ContainsFunc(sessions, func(s Session) bool { return s.Local }) {
-			writeTimeouts(b, "Local", sessions, true)
+		fmt.Fprintf(b, "Global Sessions(%d):\n", len(global))
+		for _, s := range global {
+			fmt.Fprintf(b, "0x%x\t%dms\n", uint64(s.ID), s.Timeout.Milliseconds())
 		}
 	}
 	with := slices.DeleteFunc(slices.Clone(sessions), func(s Session) bool { return len(s.Ephemerals) == 0 })
@@ -216,16 +227,9 @@ func (a *Admin) dump(b *bytes.Buffer) {
 		})
 }
 
-func writeTimeouts(b *bytes.Buffer, kind string, sessions []Session, local bool) {
-	var lines strings.Builder
-	n := 0
-	for _, s := range sessions {
-		if s.Local == local {
-			fmt.Fprintf(&lines, "0x%x\t%dms\n", uint64(s.ID), s.Timeout.Milliseconds())
-			n++
-		}
-	}
-	fmt.Fprintf(b, "%s Sessions(%d):\n%s", kind, n, lines.String())
+func writeSessions(b *bytes.Buffer, title string, sessions []Session) {
+	writeBuckets(b, title, sessions, func(s Session) time.Time { return s.Expires },
+		func(s Session) string { return fmt.Sprintf("0x%x", uint64(s.ID)) })
 }
 
 // writeBuckets is ExpiryQueue.dump: items by the second in which they expire.

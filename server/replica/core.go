@@ -70,7 +70,7 @@ func (r *Replica) start(s Storage) error {
 		c.shutdown = library.Shutdown()
 	}
 	c.mu.Unlock()
-	c.transport.Attach(library)
+	c.transport.Attach(library, s.Logs, c.fail)
 	r.current.Store(c)
 	r.workers.Go(func() { r.tellTerms(c) })
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -341,6 +342,8 @@ type node struct {
 	fsm    *testFSM
 	logs   *raft.InmemStore
 	stable *raft.InmemStore
+	// restarts has why the Transport wants this Raft started again.
+	restarts atomic.Pointer[error]
 }
 
 // nodeOptions describe how a test's servers are built.
@@ -426,7 +429,7 @@ func (c *testNet) start(id raft.ServerID, conf raft.Configuration, o nodeOptions
 	}
 	n.raft = r
 	if n.trans != nil {
-		n.trans.Attach(r)
+		n.trans.Attach(r, logs, func(reason error) { n.restarts.Store(&reason) })
 	}
 	return n
 }

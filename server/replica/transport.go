@@ -50,6 +50,11 @@ var (
 	// ErrNotFollower is returned by InjectTimeoutNow on a server that is not
 	// a follower.
 	ErrNotFollower = errors.New("server is not a follower")
+	// ErrNotStarted is answered to a snapshot before Attach.
+	ErrNotStarted = errors.New("server is starting: it takes no snapshot yet")
+	// ErrLogReplaced is why a Raft is started again that has installed a
+	// snapshot in place of a log that went further.
+	ErrLogReplaced = errors.New("a snapshot has replaced entries that were never committed")
 )
 
 // Wire is what carries Raft's messages: raft.NetworkTransport,
@@ -66,6 +71,7 @@ type Wire interface {
 //   - heartbeats take the library's fast path only where they cannot change
 //     term or state behind the main loop's back (hashicorp/raft#695);
 //   - a refused append cannot wedge replication (#612, see pipeline);
+//   - what is applied already is not taken again (see known);
 //   - replication to a server that was away goes on at once when it is back
 //     (see AppendEntries);
 //   - vote requests survive dead pooled connections;
@@ -82,6 +88,8 @@ type Transport struct {
 	votes *VoteStore // nil in tests that do without
 
 	raft     atomic.Pointer[raft.Raft] // nil until Attach
+	logs     raft.LogStore             // set before raft
+	restart  func(reason error)        // set before raft
 	joining  atomic.Uint64             // number of this server's joining mark; 0 = none
 	floor    atomic.Uint64             // term of the leader that vouched first; 0 = none has
 	dropping atomic.Bool
@@ -132,9 +140,13 @@ func NewTransport(wire Wire, id raft.ServerID, maxPool int, votes *VoteStore) *T
 // server. It must be called before Raft starts.
 func (t *Transport) OnSnapshotSent(told func(took time.Duration, err error)) { t.sent = told }
 
-// Attach tells the transport which Raft it serves. Until then every heartbeat
-// goes through Consumer.
-func (t *Transport) Attach(r *raft.Raft) { t.raft.Store(r) }
+// Attach tells the transport which Raft it serves, and on which log. Until then
+// every heartbeat goes through Consumer, and snapshots are refused. restart is
+// called when that Raft must be started again (see known).
+func (t *Transport) Attach(r *raft.Raft, logs raft.LogStore, restart func(reason error)) {
+	t.logs, t.restart = logs, restart
+	t.raft.Store(r)
+}
 
 // SetJoining turns the joining switch: number is that of this server's mark,
 // 0 for none. While it is on, votes, pre-votes and TimeoutNow are refused in
@@ -221,7 +233,9 @@ func (t *Transport) forward() {
 			switch {
 			case t.joining.Load() != 0 && refuseJoining(rpc):
 			case t.fromLeader(rpc):
-				t.enqueue(rpc)
+				if !t.known(rpc) {
+					t.enqueue(rpc)
+				}
 			default:
 				t.forwarder.Go(func() { t.hold(rpc) })
 			}

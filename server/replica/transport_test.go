@@ -179,7 +179,7 @@ func TestHeartbeatFastPath(t *testing.T) {
 			_, inner := raft.NewInmemTransport("x")
 			tr := NewTransport(inner, "1", 3, nil)
 			if tt.raft != nil {
-				tr.Attach(tt.raft)
+				tr.Attach(tt.raft, raft.NewInmemStore(), func(error) {})
 			}
 			rpc := raft.RPC{Command: &raft.AppendEntriesRequest{Term: tt.term}, RespChan: make(chan raft.RPCResponse, 1)}
 			fast := false
@@ -463,13 +463,15 @@ func TestCloseAnswersWhatWaits(t *testing.T) {
 		func() error {
 			return peer.TimeoutNow("1", "n1", &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
 		},
-		func() error {
-			return peer.InstallSnapshot("1", "n1", &raft.InstallSnapshotRequest{}, &raft.InstallSnapshotResponse{}, strings.NewReader(""))
-		},
 	}
 	errs := make(chan error, len(calls))
 	for _, call := range calls {
 		go func() { errs <- call() }()
+	}
+	// A snapshot does not wait for a Raft that has not started.
+	err := peer.InstallSnapshot("1", "n1", &raft.InstallSnapshotRequest{}, &raft.InstallSnapshotResponse{}, strings.NewReader(""))
+	if !errors.Is(err, ErrNotStarted) {
+		t.Errorf("snapshot: %v", err)
 	}
 	for len(tr.toRaft) < len(calls) {
 		time.Sleep(time.Millisecond)
