@@ -11,7 +11,7 @@ import (
 
 // checkMembers holds the group in the log, which counts, against the zoo.cfg,
 // which was for the first start. Its error is a group that this server cannot
-// serve in.
+// serve in. Addresses are always zoo.cfg's.
 func (s *Server) checkMembers() error {
 	inLog := s.replica.Members()
 	alone := len(inLog) == 1 && inLog[0].ID == s.id
@@ -29,7 +29,7 @@ func (s *Server) checkMembers() error {
 	}
 	var differing []string
 	for _, m := range s.listed() {
-		if !slices.Contains(inLog, m) {
+		if !slices.ContainsFunc(inLog, func(o replica.Member) bool { return o.ID == m.ID && o.Voter == m.Voter }) {
 			differing = append(differing, fmt.Sprintf("server.%d", m.ID))
 		}
 	}

@@ -310,6 +310,15 @@ func (l raftLayer) DialAddr(addr string, timeout time.Duration) (net.Conn, error
 	return nil, fmt.Errorf("no server has the address %s", addr)
 }
 
+// AddrOf is the second port's address of a server in zoo.cfg.
+func (l raftLayer) AddrOf(id uint8) string {
+	m, ok := l.cfg.Member(id)
+	if !ok {
+		return ""
+	}
+	return m.ElectionAddr()
+}
+
 func (s *Server) startAdmin() error {
 	ln, err := net.Listen("tcp", net.JoinHostPort(s.cfg.Admin.Address, strconv.Itoa(s.cfg.Admin.Port)))
 	if err != nil {

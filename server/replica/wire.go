@@ -18,6 +18,8 @@ const wirePool = 3
 type Layer interface {
 	net.Listener
 	DialAddr(addr string, timeout time.Duration) (net.Conn, error)
+	// AddrOf is where to dial a server; empty if it is not known.
+	AddrOf(id uint8) string
 }
 
 type streamLayer struct{ Layer }
@@ -26,15 +28,27 @@ func (l streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.C
 	return l.DialAddr(string(addr), timeout)
 }
 
+// ServerAddr implements raft.ServerAddressProvider: servers may have moved since
+// their addresses were logged.
+func (l streamLayer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	addr := l.AddrOf(memberID(id))
+	if addr == "" {
+		return "", fmt.Errorf("no address of server %s is known", id)
+	}
+	return raft.ServerAddress(addr), nil
+}
+
 // NewWire puts Raft's TCP transport on layer. addr is what the other members
 // dial. Close ends it together with the layer.
 func NewWire(layer Layer, addr string, logger hclog.Logger) (wire Wire, maxPool int) {
+	stream := streamLayer{layer}
 	return namedWire{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:          streamLayer{layer},
-		MaxPool:         wirePool,
-		MaxRPCsInFlight: 64,
-		Timeout:         10 * time.Second,
-		Logger:          logger,
+		Stream:                stream,
+		ServerAddressProvider: stream,
+		MaxPool:               wirePool,
+		MaxRPCsInFlight:       64,
+		Timeout:               10 * time.Second,
+		Logger:                logger,
 	}), raft.ServerAddress(addr)}, wirePool
 }
 
