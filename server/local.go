@@ -81,7 +81,9 @@ func (l *locals) count() int {
 
 // expireLocal is the word of the locals' tracker that a session's time is over.
 func (s *Server) expireLocal(id int64, _ uint32) {
-	s.locals.remove(id)
+	if s.locals.remove(id) == nil {
+		return // it has just become a global one
+	}
 	if c := s.owner(id); c != nil {
 		c.close()
 	}

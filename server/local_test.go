@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func globalSession(s *Server, id int64) (known bool) {
 }
 
 func TestLocalSessions(t *testing.T) {
-	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "localSessionsEnabled=true")
+	e := newEnsemble(t, 3, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true")
 	leader, follower := e.startAll()
 	for name, s := range map[string]*Server{"leader": leader, "follower": follower} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +107,7 @@ func (e *ensemble) other(s *Server) *Server {
 }
 
 func TestLocalSessionExpires(t *testing.T) {
-	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "localSessionsEnabled=true")
+	e := newEnsemble(t, 3, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true")
 	_, s := e.startAll()
 	silent, pinging := dialRaw(t, s), dialRaw(t, s)
 	for _, w := range []*wire{silent, pinging} {
@@ -135,7 +136,7 @@ func TestLocalSessionExpires(t *testing.T) {
 }
 
 func TestLocalSessionBecomesGlobal(t *testing.T) {
-	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
+	e := newEnsemble(t, 3, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
 	leader, follower := e.startAll()
 	makers := map[string]func(path string) []byte{
 		"create":  func(path string) []byte { return request(2, protocol.OpCreate, ephemeral(path)) },
@@ -147,7 +148,9 @@ func TestLocalSessionBecomesGlobal(t *testing.T) {
 	for name, make := range makers {
 		for _, s := range []*Server{leader, follower} {
 			w := dialRaw(t, s)
-			w.connect(protocol.ConnectRequest{TimeoutMs: 1500})
+			if !w.connect(protocol.ConnectRequest{TimeoutMs: 20_000}) {
+				t.Fatal("no session")
+			}
 			node := "/" + name + "-" + string('0'+rune(s.id))
 			w.send(request(1, protocol.OpCreate, create(node, "")), make(node+"-e"), request(3, protocol.OpSetData, setData(node, "x")),
 				request(4, protocol.OpGetData, read(node+"-e")))
@@ -161,11 +164,12 @@ func TestLocalSessionBecomesGlobal(t *testing.T) {
 			if got.Stat.EphemeralOwner != w.id || !globalSession(s, w.id) || s.locals.count() != 0 {
 				t.Errorf("%s: the ephemeral belongs to 0x%x, want 0x%x; global %v, %d local", name, got.Stat.EphemeralOwner, w.id, globalSession(s, w.id), s.locals.count())
 			}
-			for i := 0; i < 20 && name == "create"; i++ { // longer than its timeout: the leader hears of it now
-				time.Sleep(100 * time.Millisecond)
+			opened := due(e.leads(), w.id)
+			eventually(t, "the leader hears of the session", func() bool {
 				w.send(request(protocol.XidPing, protocol.OpPing, nil))
 				w.expect(protocol.XidPing, protocol.OK)
-			}
+				return due(e.leads(), w.id).After(opened.Add(100 * time.Millisecond))
+			})
 			moved := dialRaw(t, e.other(s))
 			if !moved.connect(w.again(0)) || moved.id != w.id {
 				t.Fatalf("%s: the session did not move to another server", name)
@@ -177,6 +181,16 @@ func TestLocalSessionBecomesGlobal(t *testing.T) {
 			seer.call(protocol.OpCloseSession, nil, protocol.OK)
 		}
 	}
+}
+
+// due is when the leader holds session id to be over.
+func due(leader *Server, id int64) time.Time {
+	for _, b := range leader.tracker.Dump() {
+		if slices.Contains(b.IDs, id) {
+			return b.Due
+		}
+	}
+	return time.Time{}
 }
 
 func (w *wire) exists(path string) protocol.ErrCode {

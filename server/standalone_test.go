@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // startStandalone runs a standalone server until the end of the test, which
 // fails if the server leaves a goroutine behind. lines are added to zoo.cfg.

@@ -102,6 +102,7 @@ func (s *Server) followLeader(leader uint8, term uint64) {
 				return
 			}
 			s.log.Info("following", "leader", leader, "term", opened.Term)
+			s.contact.Store(int64(max(s.running(), 1)))
 			s.forwarder.open(st, opened.Incarnation)
 			s.outage.over(false)
 			if s.cfg.PeerType == config.Observer {
