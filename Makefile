@@ -7,12 +7,12 @@ FUZZTIME ?= 30s
 FUZZ ?= .
 FUZZPKGS := ./protocol ./config ./fsm ./server/peer
 # Of the tests that need more than Go, or time.
-TAGS := clients,operations,suites,deploy,chaos,differential
+TAGS := clients,operations,suites,conformance,deploy,chaos,differential
 # What ci fuzzes.
 CIFUZZ := ^(FuzzFrame|FuzzRequestByOpcode|FuzzZooCfg|FuzzSnapshot)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients operations suites deploy image chaos differential bench cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients operations suites conformance deploy image chaos differential bench cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ operations: build ## every four-letter word and AdminServer command beside a rea
 suites: build ## kazoo's and go-zookeeper's own suites against one and three servers (Java, Maven, Python)
 	test/clients/install.sh suites >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 40m -tags suites ./test/suites -v -args $(ARGS)
+
+conformance: build ## ZooKeeper's own client tests and Curator's against bin/coordd (Java, Maven); ARGS=-short for three minutes of them
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 60m -parallel 4 $(ARGS) -tags conformance ./test/conformance
 
 deploy: build ## image, compose file, systemd unit and zkCli.sh, for real (root, Docker, systemd, Java)
 	test/clients/install.sh >/dev/null

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coordd/coordd/internal/outcomes"
 	"github.com/coordd/coordd/internal/zkprocess"
 )
 
@@ -68,7 +69,7 @@ func TestGoZookeeper(t *testing.T) {
 
 // A suite can run all of its tests, or one.
 type suite interface {
-	run(t *testing.T, test string) (o outcomes, reasons map[string]string)
+	run(t *testing.T, test string) (o results, reasons map[string]string)
 }
 
 // judge runs a suite and holds it against the outcomes on ZooKeeper.
@@ -87,13 +88,13 @@ func judge(t *testing.T, name string, s suite) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want, err = parseOutcomes(string(text)); err != nil {
+		if want, err = outcomes.Parse(string(text)); err != nil {
 			t.Fatalf("%s: %v", baseline, err)
 		}
 	}
 	retry(t, s, want, got, reasons, later)
 	t.Logf("%s: %d tests passed, %d failed, %d skipped in %v; on ZooKeeper %d passed; %d are for later",
-		name, got.count(pass), got.count(fail), got.count(skip), took, want.count(pass), len(later))
+		name, got.Count(pass), got.Count(fail), got.Count(skip), took, want.Count(pass), len(later))
 	if *update {
 		if err := os.WriteFile(baseline, []byte(got.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -109,7 +110,7 @@ func judge(t *testing.T, name string, s suite) {
 
 // retry runs failed tests once more, each alone, and puts their second outcome
 // into got. With -update that is any test that failed.
-func retry(t *testing.T, s suite, want, got outcomes, reasons, later map[string]string) {
+func retry(t *testing.T, s suite, want, got results, reasons, later map[string]string) {
 	var failed []string
 	if *update {
 		for test, outcome := range got {
@@ -118,8 +119,9 @@ func retry(t *testing.T, s suite, want, got outcomes, reasons, later map[string]
 			}
 		}
 	} else {
-		for _, test := range regressions(want, got) {
-			if _, known := later[test]; !known && got[test] == fail {
+		tests, outcome := outcomes.Regressions(want, got, later)
+		for i, test := range tests {
+			if outcome[i] == fail {
 				failed = append(failed, test)
 			}
 		}
@@ -205,7 +207,7 @@ type kazoo struct {
 	without map[string]string // tests that are not run: some wait long for what does not come
 }
 
-func (k kazoo) run(t *testing.T, test string) (outcomes, map[string]string) {
+func (k kazoo) run(t *testing.T, test string) (results, map[string]string) {
 	python := k.python(t)
 	where, err := exec.Command(python, "-c", "import kazoo.tests; print(kazoo.tests.__path__[0])").Output()
 	if err != nil {
@@ -234,7 +236,7 @@ func (k kazoo) run(t *testing.T, test string) (outcomes, map[string]string) {
 	if err := os.Remove(report); err != nil {
 		t.Fatal(err)
 	}
-	o, reasons, err := readJUnit(bytes.NewReader(xml))
+	o, reasons, err := outcomes.ReadJUnit(bytes.NewReader(xml), pytestName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +283,7 @@ const (
 	goZookeeperSum    = "h1:DPzxraQx7OrPyXq2phlGlNSIyWEsAox0RJmjTseMV6I="
 )
 
-func (g goZookeeper) run(t *testing.T, test string) (outcomes, map[string]string) {
+func (g goZookeeper) run(t *testing.T, test string) (results, map[string]string) {
 	binary := filepath.Join(g.home, "zk.test")
 	if _, err := os.Stat(binary); err != nil {
 		g.build(t, binary)

@@ -1,0 +1,241 @@
+//go:build conformance
+
+package conformance
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coordd/coordd/internal/outcomes"
+	"github.com/coordd/coordd/internal/zkprocess"
+)
+
+var (
+	update = flag.Bool("update", false, "run the tests on a real ZooKeeper and record what comes of each in testdata")
+	logs   = flag.String("logs", "", "directory to keep each class's output and the servers' logs in")
+)
+
+// classTimeout bounds one class. The longest takes five minutes on a quiet
+// machine.
+const classTimeout = 10 * time.Minute
+
+// portRanges is among how many classes ZooKeeper's tests share out their ports:
+// some for every one that runs at a time, and for other runs on the machine.
+const portRanges = 64
+
+func TestZooKeeper(t *testing.T) { run(t, "zookeeper", false) }
+
+// Curator's own build gives a failing test two more chances: many wait for short
+// fixed times. Here it is one.
+func TestCurator(t *testing.T) { run(t, "curator", true) }
+
+// run runs the classes of a suite, as many at a time as -parallel says. With
+// again, a class with a test that fails gets a second chance.
+func run(t *testing.T, name string, again bool) {
+	t.Parallel()
+	binary := "" // none: a real ZooKeeper in the tests' own JVM
+	if !*update {
+		binary = zkprocess.Coordd(t)
+	}
+	s := load(t, name)
+	dir := install(t)
+	ports := make(chan int, portRanges)
+	for _, i := range rand.Perm(portRanges) {
+		ports <- i + 1
+	}
+	var mu sync.Mutex
+	recorded := maps.Clone(s.want)
+	all := results{}
+	t.Cleanup(func() {
+		passed := 0
+		for _, outcome := range all {
+			if outcome == pass {
+				passed++
+			}
+		}
+		t.Logf("%d of %d tests of %s pass", passed, len(all), name)
+		if *update {
+			if err := os.WriteFile(s.file(".txt"), []byte(recorded.String()), 0o666); err != nil {
+				t.Errorf("record outcomes: %v", err)
+			}
+		}
+	})
+	for _, class := range s.classes {
+		t.Run(class[strings.LastIndex(class, ".")+1:], func(t *testing.T) {
+			if testing.Short() && s.long[class] {
+				t.Log("left out by -short")
+				return
+			}
+			t.Parallel()
+			port := <-ports
+			defer func() { ports <- port }()
+			got, reasons := runClass(t, dir, binary, class, port)
+			if wrong := verdict(s.want.Below(class+"."), got, s.other); again && !*update && len(wrong) > 0 {
+				t.Logf("once more: %s", strings.Join(wrong, "; "))
+				second, _ := runClass(t, dir, binary, class, port)
+				maps.DeleteFunc(second, func(_, outcome string) bool { return outcome != pass })
+				maps.Copy(got, second)
+			}
+			mu.Lock()
+			maps.Copy(all, got)
+			maps.DeleteFunc(recorded, func(test, _ string) bool { return strings.HasPrefix(test, class+".") })
+			maps.Copy(recorded, got)
+			mu.Unlock()
+			if *update {
+				return
+			}
+			for _, wrong := range verdict(s.want.Below(class+"."), got, s.other) {
+				t.Error(wrong)
+				test, _, _ := strings.Cut(wrong, ": ")
+				if reason := reasons[test]; reason != "" {
+					t.Log(reason)
+				}
+			}
+		})
+	}
+}
+
+// suite is what testdata has of one.
+type suite struct {
+	name    string
+	classes []string
+	long    map[string]bool   // classes that -short leaves out
+	want    results           // on a real ZooKeeper
+	other   map[string]string // tests that do not pass here, and why
+}
+
+func (s *suite) file(ending string) string {
+	return filepath.Join("testdata", s.name+ending)
+}
+
+func load(t *testing.T, name string) *suite {
+	t.Helper()
+	s := &suite{name: name, long: map[string]bool{}, want: results{}, other: map[string]string{}}
+	for class, mark := range lines(t, s.file(".classes")) {
+		s.classes = append(s.classes, class)
+		s.long[class] = mark == "long"
+	}
+	slices.Sort(s.classes)
+	maps.Copy(s.other, lines(t, s.file(".other")))
+	text, err := os.ReadFile(s.file(".txt"))
+	if err == nil {
+		s.want, err = outcomes.Parse(string(text))
+	}
+	if err != nil && (!*update || !errors.Is(err, fs.ErrNotExist)) {
+		t.Fatalf("read outcomes: %v", err)
+	}
+	return s
+}
+
+// lines reads a file of lines with a first word and a rest. # begins a comment.
+func lines(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line != "" && line[0] != '#' {
+			first, rest, _ := strings.Cut(line, " ")
+			m[first] = strings.TrimSpace(rest)
+		}
+	}
+	return m
+}
+
+// install brings the tests onto this machine and returns where they are.
+func install(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command("./install.sh")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("install the tests: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// runClass runs a class's tests in a JVM of their own, as ZooKeeper's and Curator's
+// builds do, in a fresh directory and on the ports of a range.
+func runClass(t *testing.T, dir, binary, class string, ports int) (results, map[string]string) {
+	work := t.TempDir()
+	here, err := filepath.Abs("java")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := here + ":" + dir + "/jars/*"
+	args := []string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"--add-opens=java.base/java.lang=ALL-UNNAMED",
+		fmt.Sprintf("-Dtest.junit.threads=%d", portRanges), fmt.Sprintf("-Dzookeeper.junit.threadid=%d", ports),
+		"-Dbuild.test.dir=" + work + "/build", "-Djava.io.tmpdir=" + work,
+		// The password of ZooKeeper's tests is "test".
+		"-Dzookeeper.DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU="}
+	if binary != "" {
+		path = dir + "/classes:" + path
+	}
+	kept := filepath.Join(work, "logs")
+	if *logs != "" {
+		kept = filepath.Join(*logs, class)
+	}
+	if kept, err = filepath.Abs(kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(kept, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	args = append(args, "-cp", path, "org.junit.platform.console.ConsoleLauncher",
+		"--select-class", class, "--include-classname", ".*", "--reports-dir", kept, "--details", "none", "--disable-banner")
+
+	out := filepath.Join(kept, "output")
+	f, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), classTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "java", args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = work, f, f
+	cmd.Env = append(os.Environ(), "COORDD_BIN="+binary, "COORDD_LOGS="+kept)
+	// The servers it started go with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	// The exit status says whether all tests pass, as the report does.
+	runErr := cmd.Run()
+	if cmd.Process != nil {
+		// Servers that a test left behind; without any, nobody is in the group.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+
+	report, err := os.Open(filepath.Join(kept, "TEST-junit-jupiter.xml"))
+	if err != nil {
+		text, _ := os.ReadFile(out)
+		t.Errorf("%s has no report (%v): %s", class, runErr, text[max(0, len(text)-4000):])
+		return results{}, nil
+	}
+	defer report.Close()
+	got, reasons, err := outcomes.ReadJUnit(report, javaName)
+	if err != nil {
+		t.Errorf("%s: %v", class, err)
+	}
+	if servers, _ := filepath.Glob(filepath.Join(kept, "*.log")); len(servers) == 0 && binary != "" {
+		t.Errorf("%s started no coordd: whatever it tests, it is something else", class)
+	}
+	return got, reasons
+}
