@@ -212,15 +212,14 @@ func TestClosedWithoutServingIsCounted(t *testing.T) {
 // TestLeadershipIsCounted looks at what an ensemble counts at its start, while
 // it works, when it loses its leader, and when a server needs a snapshot.
 func TestLeadershipIsCounted(t *testing.T) {
-	e := newEnsemble(t, 4, "coordd.trailingLogs=0")
+	e := newEnsemble(t, 4, calm, "coordd.trailingLogs=0")
 	e.observers = map[int]bool{3: true}
 	e.startAll()
-	// On a busy machine leadership may change more than once, and Raft waits up to
-	// ten seconds between its calls on a server that was away.
+	// On a busy machine leadership may change more than once.
 	wait := func(what string, who func() *Server, before, want map[string]int64) {
 		t.Helper()
 		var wrong []string
-		for end := time.Now().Add(4 * patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 			if wrong = moved(before, numbers(who()), want); wrong == nil {
 				return
 			}

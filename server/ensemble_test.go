@@ -61,6 +61,9 @@ func newEnsemble(t *testing.T, n int, lines ...string) *ensemble {
 	return e
 }
 
+// calm is for tests that must not lose their leader on a busy machine.
+const calm = "coordd.heartbeatTimeout=1000\ncoordd.electionTimeout=1000\ncoordd.leaderLeaseTimeout=1000"
+
 func (e *ensemble) host(i int) string { return fmt.Sprintf("127.0.0.%d", i+1) }
 
 // name writes the file myid.

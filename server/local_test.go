@@ -40,7 +40,7 @@ func globalSession(s *Server, id int64) (known bool) {
 }
 
 func TestLocalSessions(t *testing.T) {
-	e := newEnsemble(t, 3, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true")
+	e := newEnsemble(t, 3, calm, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true")
 	leader, follower := e.startAll()
 	for name, s := range map[string]*Server{"leader": leader, "follower": follower} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func (e *ensemble) other(s *Server) *Server {
 }
 
 func TestLocalSessionExpires(t *testing.T) {
-	e := newEnsemble(t, 3, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true")
+	e := newEnsemble(t, 3, calm, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true")
 	_, s := e.startAll()
 	silent, pinging := dialRaw(t, s), dialRaw(t, s)
 	for _, w := range []*wire{silent, pinging} {
@@ -136,7 +136,7 @@ func TestLocalSessionExpires(t *testing.T) {
 }
 
 func TestLocalSessionBecomesGlobal(t *testing.T) {
-	e := newEnsemble(t, 3, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
+	e := newEnsemble(t, 3, calm, "syncLimit=300", "maxSessionTimeout=60000", "localSessionsEnabled=true", "localSessionsUpgradingEnabled=true")
 	leader, follower := e.startAll()
 	makers := map[string]func(path string) []byte{
 		"create":  func(path string) []byte { return request(2, protocol.OpCreate, ephemeral(path)) },
@@ -200,7 +200,7 @@ func (w *wire) exists(path string) protocol.ErrCode {
 }
 
 func TestReadOnlyMode(t *testing.T) {
-	e := newEnsemble(t, 3, "maxSessionTimeout=60000", "readonlymode.enabled=true", "syncLimit=20")
+	e := newEnsemble(t, 3, calm, "maxSessionTimeout=60000", "readonlymode.enabled=true", "syncLimit=20")
 	_, s := e.startAll()
 	lost := dial(t, s)
 	lost.call(protocol.OpCreate, create("/a", "x"), protocol.OK)

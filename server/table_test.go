@@ -80,6 +80,7 @@ var imports = map[string]rule{
 	"server/metrics":       {nil, nil, siblings},
 	"internal/zkclient":    {[]string{"protocol"}, nil, "the client must work without a server in its process"},
 	"internal/zkprocess":   {nil, nil, "it runs the reference, which shares nothing with us"},
+	"internal/outcomes":    {nil, nil, "it reads reports, and knows nothing of who made them"},
 	"internal/zkdata":      {[]string{"protocol", "fsm"}, nil, "it reads files for the state machine, and serves nobody"},
 	"cmd":                  {[]string{""}, nil, ""},
 	"internal/testcluster": {[]string{""}, nil, ""},

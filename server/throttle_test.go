@@ -419,7 +419,7 @@ func TestConnectionsAreDroppedAtRandom(t *testing.T) {
 // Writes that wait for a leader do not keep clients of read-only mode from
 // reading.
 func TestThrottleInReadOnlyMode(t *testing.T) {
-	e := newEnsemble(t, 3, "readonlymode.enabled=true", "syncLimit=20", "request_throttle_max_requests=1", "request_throttle_stall_time=20")
+	e := newEnsemble(t, 3, calm, "readonlymode.enabled=true", "syncLimit=20", "request_throttle_max_requests=1", "request_throttle_stall_time=20")
 	for i := range e.running {
 		e.start(i)
 	}
