@@ -11,7 +11,7 @@ import (
 // A server that ran alone takes in those that its zoo.cfg lists by now, whenever
 // they come, and keeps what it has.
 func TestOneServerGrowsToThree(t *testing.T) {
-	e := newEnsemble(t, 3)
+	e := newEnsemble(t, 3, calm)
 	e.alone = true
 	e.start(0)
 	e.log(func(entry *fsm.EntryBuilder) { entry.RaiseZxid(1 << 40) })

@@ -10,7 +10,7 @@ import (
 // TestServersMove gives servers other ports, which zoo.cfg says, than those at
 // the first start: one and then all.
 func TestServersMove(t *testing.T) {
-	e := newEnsemble(t, 3)
+	e := newEnsemble(t, 3, calm, "syncLimit=300", "maxSessionTimeout=60000")
 	e.startAll()
 	dial(t, e.leads()).call(protocol.OpCreate, create("/a", "x"), protocol.OK)
 	for _, moving := range [][]int{{1}, {0, 1, 2}} {
