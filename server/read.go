@@ -1,12 +1,13 @@
 package server
 
 import (
+	"strings"
+	"time"
+
 	"github.com/coordd/coordd/fsm"
 	"github.com/coordd/coordd/protocol"
 	"github.com/coordd/coordd/server/auth"
 	"github.com/coordd/coordd/server/watch"
-	"strings"
-	"time"
 )
 
 // reading is one request that needs no log, while it runs. The state does not
