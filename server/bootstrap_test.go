@@ -11,7 +11,7 @@ import (
 func TestFirstStartInAnyOrder(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			e := newEnsemble(t, 3, "initLimit=100") // 10 s
+			e := newEnsemble(t, 3, calm, "initLimit=100") // 10 s; as by default, an election takes longer than a look at the others
 			for _, i := range order[:2] {
 				e.start(i)
 			}

@@ -50,7 +50,7 @@ type conn struct {
 	sessionID atomic.Int64
 	timeoutMs atomic.Int32
 	epoch     uint32        // attachment epoch, fsm.LocalEpoch for a local session; guarded by mu
-	readOnly  bool          // opened in read-only mode; guarded by mu
+	readOnly  atomic.Bool   // opened in read-only mode
 	ready     chan struct{} // closed when the handshake is over
 	readyOnce func()        // closes ready; it may be called more than once
 
@@ -109,6 +109,11 @@ type connStats struct {
 }
 
 var errGone = errors.New("connection closed")
+
+// timeout is that of the session, as negotiated; 0 before the handshake.
+func (c *conn) timeout() time.Duration {
+	return time.Duration(c.timeoutMs.Load()) * time.Millisecond
+}
 
 // serve runs the connection until it ends.
 func (c *conn) serve() {
@@ -435,7 +440,7 @@ func (c *conn) finish() {
 // which a client has as long as its session may be silent.
 func (c *conn) finishLocked() {
 	if !c.closing {
-		c.nc.SetWriteDeadline(time.Now().Add(time.Duration(c.timeoutMs.Load()) * time.Millisecond))
+		c.nc.SetWriteDeadline(time.Now().Add(c.timeout()))
 	}
 	c.closing = true
 	c.dropLocked()

@@ -23,11 +23,11 @@ func (c *conn) handshake(frame []byte) bool {
 	if d.Err() != nil {
 		return false
 	}
-	if !c.s.awaitServing(c) {
+	if !c.awaitServing() {
 		c.s.metrics.ClosedNotServing.Inc()
 		return false
 	}
-	if req.ReadOnly && req.SessionID == 0 && !c.s.awaitMode(c) {
+	if req.ReadOnly && req.SessionID == 0 && !c.awaitMode() {
 		return false
 	}
 	readOnly := c.s.ReadOnly()
@@ -42,7 +42,7 @@ func (c *conn) handshake(frame []byte) bool {
 		return false
 	}
 	c.s.metrics.ConnectionRequests.Inc()
-	if !c.s.awaitZxid(req.LastZxidSeen) {
+	if !c.awaitZxid(req.LastZxidSeen) {
 		return false // the client has seen more than this server: it tries another
 	}
 	timeout := time.Duration(req.TimeoutMs) * time.Millisecond
@@ -70,11 +70,16 @@ func (c *conn) handshake(frame []byte) bool {
 	return !c.dead.Load()
 }
 
+// newSession makes up the id and the password of a session.
+func (s *Server) newSession() (id int64, password []byte) {
+	password = make([]byte, fsm.PasswordSize)
+	rand.Read(password)
+	return s.ids().Next(), password
+}
+
 // openSession makes a new session; the answer leaves in apply.
 func (c *conn) openSession(req *protocol.ConnectRequest) {
-	id := c.s.ids().Next()
-	password := make([]byte, fsm.PasswordSize)
-	rand.Read(password)
+	id, password := c.s.newSession()
 	body := fsm.CreateSession{ID: id, TimeoutMs: c.timeoutMs.Load(), Password: password}
 	began := time.Now()
 	c.s.forwarder.submit(&write{
@@ -82,7 +87,7 @@ func (c *conn) openSession(req *protocol.ConnectRequest) {
 		ids:     c.ids.List(),
 		done: func(r *fsm.Result) {
 			if r.Err != protocol.OK {
-				id, password = 0, make([]byte, fsm.PasswordSize)
+				id = 0
 			}
 			ms := max(0, time.Since(began).Milliseconds())
 			c.s.metrics.Latency.Observe(ms)
@@ -119,7 +124,7 @@ func (c *conn) attachSession(req *protocol.ConnectRequest, known *uint32) {
 				c.attachSession(req, &r.Epoch)
 				return
 			default:
-				c.answerHandshake(req, 0, 0, make([]byte, fsm.PasswordSize))
+				c.answerHandshake(req, 0, 0, nil)
 			}
 			c.s.markDirty(c)
 		},
@@ -127,11 +132,11 @@ func (c *conn) attachSession(req *protocol.ConnectRequest, known *uint32) {
 }
 
 // answerHandshake queues the answer; the caller holds the replica's lock, for
-// reading or in apply. Session 0 says that it has expired.
+// reading or in apply. Session 0 says that it has expired; it has no password.
 func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uint32, password []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	resp := protocol.ConnectResponse{SessionID: id, Password: password, HasReadOnly: req.HasReadOnly, ReadOnly: c.readOnly}
+	resp := protocol.ConnectResponse{SessionID: id, Password: password, HasReadOnly: req.HasReadOnly, ReadOnly: c.readOnly.Load()}
 	if id != 0 {
 		resp.TimeoutMs = c.timeoutMs.Load()
 		c.epoch = epoch
@@ -147,6 +152,7 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 		}
 		c.s.own(c)
 	} else {
+		resp.Password = make([]byte, fsm.PasswordSize)
 		c.finishLocked()
 	}
 	start := len(c.out)
@@ -157,21 +163,32 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 	c.readyOnce()
 }
 
-// awaitMode waits, for a new client that accepts a read-only server, until this
-// one has a leader or is read-only: a session of before would soon be cut off.
-// It reports false when the connection ended or the server stops.
-func (s *Server) awaitMode(c *conn) bool {
-	for s.cfg.ReadOnlyMode && !s.cfg.Standalone && !s.forwarder.connected() && !s.ReadOnly() {
+// await polls until holds, and reports false when the connection or the server
+// ends first, or late comes; nil never does.
+func (c *conn) await(late <-chan time.Time, holds func() bool) bool {
+	for !holds() {
 		select {
-		case <-s.stop:
-			return false
 		case <-time.After(5 * time.Millisecond):
+		case <-late:
+			return false
+		case <-c.s.stop:
+			return false
 		}
 		if c.dead.Load() {
 			return false
 		}
 	}
 	return true
+}
+
+// awaitMode waits, for a new client that accepts a read-only server, until this
+// one has a leader or is read-only: a session of before would soon be cut off.
+// It reports false when the connection ended or the server stops.
+func (c *conn) awaitMode() bool {
+	s := c.s
+	return c.await(nil, func() bool {
+		return !s.cfg.ReadOnlyMode || s.cfg.Standalone || s.forwarder.connected() || s.ReadOnly()
+	})
 }
 
 // catchUp is how long a client whose server has just died may have to wait at
@@ -181,35 +198,26 @@ const catchUp = 250 * time.Millisecond
 // awaitZxid reports whether this server has applied all up to zxid. It waits a
 // moment for that: a client that is closed instead, as by a ZooKeeper, counts it
 // as another failed attempt.
-func (s *Server) awaitZxid(zxid int64) bool {
-	for deadline := time.Now().Add(catchUp); ; {
-		behind := false
-		s.replica.View(func(m *fsm.Machine) { behind = zxid > m.Zxid() })
-		if !behind || s.cfg.Standalone || time.Now().After(deadline) {
-			return !behind
-		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-s.stop:
-			return false
-		}
+func (c *conn) awaitZxid(zxid int64) bool {
+	has := func() (has bool) {
+		c.s.replica.View(func(m *fsm.Machine) { has = zxid <= m.Zxid() })
+		return has
 	}
+	if c.s.cfg.Standalone {
+		return has()
+	}
+	return c.await(time.After(catchUp), has)
 }
 
 // awaitServing waits until this server may take clients. It reports false
 // when the connection ended or the server stops, and at once when the server
 // has closed its clients' connections for want of a leader (see holdOn): the
 // client is to try another.
-func (s *Server) awaitServing(c *conn) bool {
-	for deadline := time.Now().Add(s.cfg.SessionlessTimeout); !s.Serving(); {
-		select {
-		case <-s.stop:
-			return false
-		case <-time.After(5 * time.Millisecond):
-		}
-		if c.dead.Load() || time.Now().After(deadline) || s.contact.Load() != 0 && !s.inContact() {
-			return false
-		}
-	}
-	return true
+func (c *conn) awaitServing() bool {
+	s, serving := c.s, false
+	c.await(time.After(s.cfg.SessionlessTimeout), func() bool {
+		serving = s.Serving()
+		return serving || s.contact.Load() != 0 && !s.inContact()
+	})
+	return serving
 }

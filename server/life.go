@@ -146,14 +146,11 @@ func (s *Server) holdOn() {
 	}
 	for _, c := range s.connections() {
 		id := c.sessionID.Load()
-		c.mu.Lock()
-		readOnly := c.readOnly
-		c.mu.Unlock()
-		if readOnly || id == 0 && c.timeoutMs.Load() == 0 {
+		if c.readOnly.Load() || id == 0 && c.timeoutMs.Load() == 0 {
 			continue // no handshake yet
 		}
 		silent := s.running() - time.Duration(c.acked.Load())
-		if lost() || id != 0 && s.locals.get(id) == nil && silent > time.Duration(c.timeoutMs.Load())*time.Millisecond {
+		if lost() || id != 0 && s.locals.get(id) == nil && silent > c.timeout() {
 			c.close()
 		}
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
 	"sync"
 	"time"
@@ -91,25 +90,21 @@ func (s *Server) expireLocal(id int64, _ uint32) {
 
 // openLocal makes a session that only this server knows.
 func (c *conn) openLocal(req *protocol.ConnectRequest) {
-	id := c.s.ids().Next()
-	password := make([]byte, fsm.PasswordSize)
-	rand.Read(password)
-	timeout := time.Duration(c.timeoutMs.Load()) * time.Millisecond
-	c.s.locals.add(id, &local{password, !c.s.makesLocal()}, timeout)
+	id, password := c.s.newSession()
+	c.s.locals.add(id, &local{password, !c.s.makesLocal()}, c.timeout())
 	c.welcomeLocal(req, id, password)
 }
 
 // attachLocal brings such a session to this connection.
 func (c *conn) attachLocal(req *protocol.ConnectRequest, l *local) {
 	if subtle.ConstantTimeCompare(l.password, req.Password) != 1 {
-		c.welcomeLocal(req, 0, make([]byte, fsm.PasswordSize))
+		c.welcomeLocal(req, 0, nil)
 		return
 	}
 	if old := c.s.owner(req.SessionID); old != nil {
 		old.close()
 	}
-	timeout := time.Duration(c.timeoutMs.Load()) * time.Millisecond
-	c.s.locals.tracker.Open(req.SessionID, timeout, fsm.LocalEpoch)
+	c.s.locals.tracker.Open(req.SessionID, c.timeout(), fsm.LocalEpoch)
 	c.welcomeLocal(req, req.SessionID, l.password)
 }
 
@@ -125,7 +120,7 @@ func (c *conn) welcomeLocal(req *protocol.ConnectRequest, id int64, password []b
 // attachment of a session always has epoch 1.
 func (c *conn) globalizeLocked(op protocol.OpCode, body []byte) {
 	id := c.sessionID.Load()
-	if c.epoch != fsm.LocalEpoch || c.readOnly || !c.s.cfg.LocalSessionsUpgradingEnabled || !makesEphemeral(op, body) {
+	if c.epoch != fsm.LocalEpoch || c.readOnly.Load() || !c.s.cfg.LocalSessionsUpgradingEnabled || !makesEphemeral(op, body) {
 		return
 	}
 	l := c.s.locals.remove(id)
@@ -189,10 +184,7 @@ func (s *Server) leaveReadOnly() {
 	s.readers.Store(false)
 	s.locals.endReadOnly()
 	for _, c := range s.connections() {
-		c.mu.Lock()
-		readOnly := c.readOnly
-		c.mu.Unlock()
-		if readOnly {
+		if c.readOnly.Load() {
 			c.close()
 		}
 	}
@@ -203,9 +195,7 @@ func (s *Server) leaveReadOnly() {
 // without a leader: its client tries another server
 // (ReadOnlyZooKeeperServer.validateSession).
 func (c *conn) handshakeReadOnly(req *protocol.ConnectRequest, mine *local) bool {
-	c.mu.Lock()
-	c.readOnly = true
-	c.mu.Unlock()
+	c.readOnly.Store(true)
 	c.s.readers.Store(true)
 	switch {
 	case req.SessionID == 0:
@@ -218,7 +208,7 @@ func (c *conn) handshakeReadOnly(req *protocol.ConnectRequest, mine *local) bool
 		if global {
 			return false
 		}
-		c.welcomeLocal(req, 0, make([]byte, fsm.PasswordSize))
+		c.welcomeLocal(req, 0, nil)
 	}
 	return true
 }

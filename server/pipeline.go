@@ -38,7 +38,7 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte, late bool) error {
 		switch {
 		case h.Op == protocol.OpCloseSession:
 			logged = false
-		case c.readOnly:
+		case c.readOnly.Load():
 			c.replyLocked(h.Xid, h.Op, m.Zxid(), protocol.NotReadOnly, time.Now(), nil)
 			return nil
 		default:
@@ -54,7 +54,7 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte, late bool) error {
 			return nil
 		}
 	}
-	if c.s.cfg.LinearizableReads && op != nil && op.Class == protocol.Read && !c.fenced && !c.readOnly {
+	if c.s.cfg.LinearizableReads && op != nil && op.Class == protocol.Read && !c.fenced && !c.readOnly.Load() {
 		c.fenceLocked()
 	}
 	if len(c.queue) == 0 {

@@ -58,7 +58,6 @@ type Server struct {
 	ran       atomic.Int64 // ns, see running
 	contact   atomic.Int64 // when a leader last acknowledged us, by running; 0 = never
 	outage    *outage      // nil on a standalone server
-	leading   atomic.Bool  // reign is not nil
 
 	client    net.Listener
 	listeners []interface{ Close() error }
@@ -71,13 +70,12 @@ type Server struct {
 	reign     *reign        // guarded by mu
 	nextReign chan struct{} // closed when reign changes; guarded by mu
 	reignedAt time.Time
-	streams   map[uint8]int // open ones of others to this leader, by member; guarded by mu
 	conns     map[*conn]struct{}
 	perIP     map[netip.Addr]int
 	bySession map[int64]*conn
 	cluster   [16]byte
-	withdrawn atomic.Bool             // Shutdown has begun
-	observers map[*observing]struct{} // guarded by mu
+	withdrawn atomic.Bool           // Shutdown has begun
+	learners  map[*learner]struct{} // while this server leads; guarded by mu
 
 	touchMu sync.Mutex
 	touched []*conn   // showed life since the last report; guarded by touchMu
@@ -105,8 +103,7 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 		nextReign: make(chan struct{}),
 		stop:      make(chan struct{}),
 		failed:    make(chan error, 1),
-		streams:   map[uint8]int{},
-		observers: map[*observing]struct{}{},
+		learners:  map[*learner]struct{}{},
 		conns:     map[*conn]struct{}{},
 		perIP:     map[netip.Addr]int{},
 		bySession: map[int64]*conn{},
@@ -463,7 +460,6 @@ func (s *Server) setReign(l *reign) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reign, s.reignedAt = l, time.Now()
-	s.leading.Store(l != nil)
 	close(s.nextReign)
 	s.nextReign = make(chan struct{})
 	if l != nil {

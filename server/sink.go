@@ -89,7 +89,7 @@ func (k *sink) countEvent(e *fsm.Event, watchers int64) {
 func (k *sink) committed(n int) {
 	s := k.s.metrics
 	s.CommitsQueued.Add(int64(n))
-	if k.s.leading.Load() {
+	if k.s.currentReign() != nil {
 		s.Commits.Add(int64(n))
 	} else {
 		s.CommitsAsFollower.Add(int64(n))
@@ -100,7 +100,7 @@ func (k *sink) committed(n int) {
 // elsewhere. A connection that held it before loses it, without a reply.
 func (k *sink) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch uint32) {
 	k.s.tracker.Open(id, time.Duration(timeoutMs)*time.Millisecond, epoch)
-	if epoch > 1 && k.s.leading.Load() {
+	if epoch > 1 && k.s.currentReign() != nil {
 		k.s.metrics.Revalidations.Inc()
 	}
 	if c := k.s.owner(id); c != nil && epoch > 1 { // at 1 it was a local session until now

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -117,7 +116,7 @@ func (s *Server) Connections() []admin.Connection {
 		}
 		a.Expires = st.established.Add(s.cfg.SessionlessTimeout)
 		if a.SessionID = c.sessionID.Load(); a.SessionID != 0 {
-			a.Timeout = time.Duration(c.timeoutMs.Load()) * time.Millisecond
+			a.Timeout = c.timeout()
 			a.Expires = now.Add(time.Duration(c.acked.Load()) + a.Timeout - running)
 		}
 		all = append(all, a)
@@ -161,14 +160,17 @@ func (s *Server) Ensemble() admin.Ensemble {
 		return e
 	}
 	e.LeaderUptime = time.Since(s.reignedAt)
-	following := slices.Collect(maps.Keys(s.streams))
+	following := map[uint8]bool{}
+	for l := range s.learners {
+		following[l.member] = true
+	}
 	s.mu.Unlock()
 	votes := map[uint8]bool{}
 	for _, m := range s.replica.Members() {
 		votes[m.ID] = m.Voter
 	}
 	e.Learners = len(following)
-	for _, id := range following {
+	for id := range following {
 		switch m, _ := s.cfg.Member(id); {
 		case m.Observer:
 			e.SyncedObservers++

@@ -173,10 +173,8 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 		return
 	}
 	s.metrics.Diffs.Inc()
-	s.countStream(hello.Member, 1)
-	defer s.countStream(hello.Member, -1)
-	books := s.observe(hello.Member, conn)
-	defer s.forgetObserver(books)
+	books := s.addLearner(hello.Member, conn)
+	defer s.removeLearner(books)
 	go func() {
 		select {
 		case <-l.done:
@@ -199,16 +197,6 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 			s.log.Warn("stream closed", "peer", hello.Member, "reason", err)
 			return
 		}
-	}
-}
-
-// countStream keeps the number of a member's streams to this leader: of an old
-// and a new one, both may be open for a moment.
-func (s *Server) countStream(member uint8, n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.streams[member] += n; s.streams[member] == 0 {
-		delete(s.streams, member)
 	}
 }
 

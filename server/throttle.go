@@ -251,8 +251,7 @@ func (t *throttle) stale(c *conn, op protocol.OpCode, came time.Time) bool {
 	if op == protocol.OpCloseSession {
 		return false
 	}
-	timeout := time.Duration(c.timeoutMs.Load()) * time.Millisecond
-	return t.limits.StaleByConnection && c.dead.Load() || t.limits.StaleByLatency && time.Since(came) > timeout
+	return t.limits.StaleByConnection && c.dead.Load() || t.limits.StaleByLatency && time.Since(came) > c.timeout()
 }
 
 // openInTurn is openSession when its turn comes. It reports false for a

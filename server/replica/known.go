@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"io"
 	"sort"
 
 	"github.com/hashicorp/raft"
@@ -24,8 +23,7 @@ func (t *Transport) known(rpc raft.RPC) bool {
 	r := t.raft.Load()
 	snapshot, isSnapshot := rpc.Command.(*raft.InstallSnapshotRequest)
 	if r == nil && isSnapshot {
-		io.Copy(io.Discard, rpc.Reader)
-		refuse(rpc, ErrNotStarted)
+		afterSnapshot(rpc, func() { refuse(rpc, ErrNotStarted) })
 		return true
 	}
 	if r == nil {
@@ -57,8 +55,8 @@ func (t *Transport) known(rpc raft.RPC) bool {
 
 func (t *Transport) knownSnapshot(r *raft.Raft, rpc raft.RPC, req *raft.InstallSnapshotRequest, term, applied uint64) bool {
 	if req.Term == term && (req.LastLogIndex <= applied || t.logReaches(req, applied)) {
-		io.Copy(io.Discard, rpc.Reader)
-		rpc.Respond(&raft.InstallSnapshotResponse{RPCHeader: t.header(), Term: term, Success: true}, nil)
+		resp := &raft.InstallSnapshotResponse{RPCHeader: t.header(), Term: term, Success: true}
+		afterSnapshot(rpc, func() { rpc.Respond(resp, nil) })
 		return true
 	}
 	if r.LastIndex() > req.LastLogIndex {

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -96,6 +97,23 @@ func TestWhatIsAppliedIsNotTakenAgain(t *testing.T) {
 		}
 		write("f") // at the index where the follower has it already
 		applied("a", "b", "c", "d", "e", "f")
+
+		// One that comes slowly holds up nothing.
+		snapshot.Term++
+		slow, end := io.Pipe()
+		answered := make(chan error, 1)
+		go func() {
+			answered <- impostor.InstallSnapshot(f.id, raft.ServerAddress(f.addr), snapshot, &took, slow)
+		}()
+		time.Sleep(time.Second)
+		write("g")
+		write("h") // tells of the commit
+		applied("a", "b", "c", "d", "e", "f", "g", "h")
+		end.Write([]byte("state"))
+		end.Close()
+		if err := <-answered; err != nil || !took.Success {
+			t.Errorf("a slow snapshot of the past: success %v, error %v", took.Success, err)
+		}
 	})
 }
 

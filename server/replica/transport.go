@@ -267,12 +267,7 @@ func (t *Transport) hold(rpc raft.RPC) {
 		select {
 		case <-tick.C:
 		case <-late:
-			if rpc.Reader != nil {
-				// What follows the snapshot on its connection is not to
-				// be taken for a message.
-				io.Copy(io.Discard, rpc.Reader)
-			}
-			refuse(rpc, ErrNotVouched)
+			afterSnapshot(rpc, func() { refuse(rpc, ErrNotVouched) })
 			return
 		case <-t.stop:
 			refuse(rpc, raft.ErrTransportShutdown)
@@ -280,6 +275,20 @@ func (t *Transport) hold(rpc raft.RPC) {
 		}
 	}
 	t.enqueue(rpc)
+}
+
+// afterSnapshot answers a message once the snapshot that comes with it, if one
+// does, is read: what follows on its connection is not to be taken for a
+// message. Neither other messages nor Close wait for that.
+func afterSnapshot(rpc raft.RPC, answer func()) {
+	if rpc.Reader == nil {
+		answer()
+		return
+	}
+	go func() {
+		io.Copy(io.Discard, rpc.Reader)
+		answer()
+	}()
 }
 
 // refuseJoining answers an election message and reports whether it was one.
