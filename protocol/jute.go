@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // NullString stands for jute's null string (length -1), which ZooKeeper keeps
@@ -74,10 +75,15 @@ func AppendStrings(b []byte, v []string) []byte {
 type Decoder struct {
 	b      []byte
 	failed bool
+	view   bool // strings alias b, too
 }
 
 // NewDecoder returns a Decoder over b. Buffers that it gives out alias b.
 func NewDecoder(b []byte) Decoder { return Decoder{b: b} }
+
+// NewViewDecoder returns a Decoder whose strings alias b as well, which costs no
+// memory. Whoever keeps one for longer than b stays as it is has to clone it.
+func NewViewDecoder(b []byte) Decoder { return Decoder{b: b, view: true} }
 
 // Err reports ErrMalformed once any read has failed.
 func (d *Decoder) Err() error {
@@ -161,10 +167,13 @@ func (d *Decoder) String() string {
 	}
 	v := d.b[:n]
 	d.b = d.b[n:]
-	if utf8.Valid(v) {
-		return string(v)
+	switch {
+	case !utf8.Valid(v):
+		return javaUTF8(v)
+	case d.view:
+		return unsafe.String(unsafe.SliceData(v), len(v))
 	}
-	return javaUTF8(v)
+	return string(v)
 }
 
 // Strings reads a vector of strings; a null one is nil.

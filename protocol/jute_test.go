@@ -147,3 +147,19 @@ func TestDecodeAllocatesLittle(t *testing.T) {
 		}
 	}
 }
+
+// TestViews: a view's strings are the input's own bytes, and malformed UTF-8 is
+// mended in a copy.
+func TestViews(t *testing.T) {
+	sound, broken := AppendString(nil, "/a/b"), append(AppendInt(nil, 2), '/', 0xff)
+	for _, in := range [][]byte{sound, broken} {
+		d, v := NewDecoder(in), NewViewDecoder(in)
+		if s, view := d.String(), v.String(); s != view {
+			t.Errorf("%x: %q, as a view %q", in, s, view)
+		}
+	}
+	v := NewViewDecoder(sound)
+	if n := testing.AllocsPerRun(100, func() { v = NewViewDecoder(sound); _ = v.String() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

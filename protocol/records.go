@@ -1,5 +1,7 @@
 package protocol
 
+import "encoding/binary"
+
 // Perm is a set of permissions in an ACL entry. Bits that mean nothing are
 // kept as they came.
 type Perm int32
@@ -83,17 +85,20 @@ const StatSize = 68
 
 // AppendTo appends the record.
 func (s *Stat) AppendTo(b []byte) []byte {
-	b = AppendLong(b, s.Czxid)
-	b = AppendLong(b, s.Mzxid)
-	b = AppendLong(b, s.Ctime)
-	b = AppendLong(b, s.Mtime)
-	b = AppendInt(b, s.Version)
-	b = AppendInt(b, s.Cversion)
-	b = AppendInt(b, s.Aversion)
-	b = AppendLong(b, s.EphemeralOwner)
-	b = AppendInt(b, s.DataLength)
-	b = AppendInt(b, s.NumChildren)
-	return AppendLong(b, s.Pzxid)
+	b = append(b, make([]byte, StatSize)...) // most replies have one: room is made once
+	p := (*[StatSize]byte)(b[len(b)-StatSize:])
+	binary.BigEndian.PutUint64(p[0:], uint64(s.Czxid))
+	binary.BigEndian.PutUint64(p[8:], uint64(s.Mzxid))
+	binary.BigEndian.PutUint64(p[16:], uint64(s.Ctime))
+	binary.BigEndian.PutUint64(p[24:], uint64(s.Mtime))
+	binary.BigEndian.PutUint32(p[32:], uint32(s.Version))
+	binary.BigEndian.PutUint32(p[36:], uint32(s.Cversion))
+	binary.BigEndian.PutUint32(p[40:], uint32(s.Aversion))
+	binary.BigEndian.PutUint64(p[44:], uint64(s.EphemeralOwner))
+	binary.BigEndian.PutUint32(p[52:], uint32(s.DataLength))
+	binary.BigEndian.PutUint32(p[56:], uint32(s.NumChildren))
+	binary.BigEndian.PutUint64(p[60:], uint64(s.Pzxid))
+	return b
 }
 
 // Decode reads the record.

@@ -191,7 +191,7 @@ func TestEveryRecordIsListed(t *testing.T) {
 }
 
 func TestImports(t *testing.T) {
-	allowed := "encoding/binary errors strconv strings unicode/utf8"
+	allowed := "encoding/binary errors strconv strings unicode/utf8 unsafe"
 	for _, f := range parsePackage(t) {
 		for _, imp := range f.Imports {
 			path := strings.Trim(imp.Path.Value, `"`)

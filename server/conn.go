@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/coordd/coordd/fsm"
@@ -19,8 +18,6 @@ import (
 )
 
 const (
-	// readBuffer is what one read from a socket may bring.
-	readBuffer = 32 << 10
 	// softQueue is how many bytes may wait for a client before its requests
 	// are read no further.
 	softQueue = 1 << 20
@@ -75,6 +72,8 @@ type conn struct {
 	asked    bool       // for a four-letter word; guarded by mu
 	closing  bool       // close once out is written, serve nothing more; guarded by mu
 	watching *watch.Handle
+	now      time.Time // when what is being run came, or was applied; guarded by mu
+	reading  reading   // what is being run; guarded by mu
 	stats    connStats
 	tally    metrics.Tally // what is not in the server's metrics yet; guarded by mu
 }
@@ -129,11 +128,11 @@ func (c *conn) serve() {
 func (c *conn) read() error {
 	deadline := time.Now().Add(c.s.cfg.SessionlessTimeout)
 	c.nc.SetReadDeadline(deadline)
-	read := reader(c.nc)
+	in := newReader(c.nc)
 	var partial []byte // a frame not complete yet
 	shook, serve := false, c.requests
 	for {
-		buf, n := read()
+		buf, n := in.read()
 		if n == 0 {
 			c.countEnd(!shook && !time.Now().Before(deadline))
 			return nil
@@ -174,7 +173,7 @@ func (c *conn) read() error {
 		} else { // data may lie in partial itself: append moves it to the front
 			partial = append(partial[:0], data...)
 		}
-		readBuffers.Put(buf)
+		buffers.Put(buf)
 	}
 }
 
@@ -190,46 +189,6 @@ func (c *conn) countEnd(expired bool) {
 		c.s.metrics.ConnectionDrops.Inc()
 	}
 }
-
-// reader returns a function that reads what a connection brings into a pooled
-// buffer, which is held only while there are bytes: ten thousand idle clients
-// hold none. It returns 0 at the end of the connection.
-func reader(nc net.Conn) func() (*[readBuffer]byte, int) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return func() (*[readBuffer]byte, int) {
-			buf := readBuffers.Get().(*[readBuffer]byte)
-			n, _ := nc.Read(buf[:])
-			return buf, n
-		}
-	}
-	return func() (buf *[readBuffer]byte, n int) {
-		raw, err := sc.SyscallConn()
-		if err != nil {
-			return nil, 0
-		}
-		err = raw.Read(func(fd uintptr) bool {
-			buf = readBuffers.Get().(*[readBuffer]byte)
-			for {
-				n, err = syscall.Read(int(fd), buf[:])
-				if err != syscall.EINTR {
-					break
-				}
-			}
-			if err == syscall.EAGAIN {
-				readBuffers.Put(buf)
-				return false
-			}
-			return true
-		})
-		if err != nil || n < 0 {
-			return nil, 0
-		}
-		return buf, n
-	}
-}
-
-var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
 // word answers a four-letter word, behind which rest came, and ends the
 // connection. It counts as a packet each way, as in ZooKeeper.
@@ -272,7 +231,10 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 		c.s.replica.View(func(m *fsm.Machine) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.fenced = false
+			c.fenced, c.now = false, time.Now()
+			if c.out == nil {
+				c.out = takeBuffer()
+			}
 			for served < runLength && err == nil {
 				frame, rest, bad := c.s.cut(data)
 				if err = bad; frame == nil || c.fullLocked(frame) {
@@ -376,6 +338,9 @@ func (c *conn) flush() {
 	c.mu.Lock()
 	c.tally.Flush(c.s.metrics)
 	if c.writing || len(c.out) == 0 && !c.closing {
+		if len(c.out) == 0 {
+			c.releaseLocked()
+		}
 		c.mu.Unlock()
 		return
 	}
@@ -395,14 +360,14 @@ func (c *conn) flush() {
 			c.s.replica.View(func(m *fsm.Machine) {
 				c.mu.Lock()
 				defer c.mu.Unlock()
+				c.now = time.Now()
 				c.readsLocked(m)
 			})
 		}
 		c.mu.Lock()
 		c.room.Broadcast()
 	}
-	giveBuffer(c.out)
-	c.out = nil
+	c.releaseLocked()
 	c.writing = false
 	closing := c.closing
 	c.mu.Unlock()
@@ -411,21 +376,11 @@ func (c *conn) flush() {
 	}
 }
 
-const pooledBuffer = 64 << 10
-
-var outBuffers sync.Pool
-
-func takeBuffer() []byte {
-	if b, ok := outBuffers.Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return nil
-}
-
-func giveBuffer(b []byte) {
-	if cap(b) > 0 && cap(b) <= pooledBuffer {
-		outBuffers.Put(&b)
-	}
+// releaseLocked gives out, which is empty, back: a connection without anything
+// to say holds no buffer.
+func (c *conn) releaseLocked() {
+	giveBuffer(c.out)
+	c.out = nil
 }
 
 // finish lets the connection end once what is queued is written.

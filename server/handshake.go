@@ -143,7 +143,7 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 		c.acked.Store(int64(c.s.running()))
 		if req.SessionID == 0 {
 			c.stats.lastOp, c.stats.lastCxid, c.stats.lastZxid = protocol.OpCreateSession, 0, c.s.replica.Machine().Zxid()
-			c.stats.took(c.stats.shook)
+			c.stats.took(c.stats.shook, time.Now())
 		}
 		c.sessionID.Store(id)
 		c.watching = c.s.watches.Register(c, id)

@@ -159,7 +159,7 @@ func makesEphemeral(op protocol.OpCode, body []byte) bool {
 // enters the log.
 func (c *conn) closeLocalLocked(m *fsm.Machine, xid int32) {
 	c.s.locals.remove(c.sessionID.Load())
-	c.replyLocked(xid, protocol.OpCloseSession, m.Zxid(), protocol.OK, time.Now(), nil)
+	c.replyLocked(xid, protocol.OpCloseSession, m.Zxid(), protocol.OK, c.now, nil)
 	c.finishLocked()
 }
 

@@ -39,7 +39,7 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte, late bool) error {
 		case h.Op == protocol.OpCloseSession:
 			logged = false
 		case c.readOnly.Load():
-			c.replyLocked(h.Xid, h.Op, m.Zxid(), protocol.NotReadOnly, time.Now(), nil)
+			c.replyLocked(h.Xid, h.Op, m.Zxid(), protocol.NotReadOnly, c.now, nil)
 			return nil
 		default:
 			c.globalizeLocked(h.Op, body)
@@ -58,12 +58,12 @@ func (c *conn) requestLocked(m *fsm.Machine, frame []byte, late bool) error {
 		c.fenceLocked()
 	}
 	if len(c.queue) == 0 {
-		c.runLocked(m, h.Xid, h.Op, body, c.ids, time.Now())
+		c.runLocked(m, h.Xid, h.Op, body, c.ids, c.now)
 		return nil
 	}
 	c.pushLocked(&pending{
 		xid: h.Xid, op: h.Op, body: append([]byte{}, body...), ids: c.ids,
-		size: len(body) + 64, reply: guessReply(m, h.Op, body), since: time.Now(),
+		size: len(body) + 64, reply: guessReply(m, h.Op, body), since: c.now,
 	})
 	return nil
 }
@@ -97,7 +97,7 @@ func guessReply(m *fsm.Machine, op protocol.OpCode, body []byte) int {
 // refuseLateLocked answers a request that waited too long for its turn, behind
 // what is before it.
 func (c *conn) refuseLateLocked(m *fsm.Machine, h protocol.RequestHeader) {
-	c.pushLocked(&pending{xid: h.Xid, op: h.Op, late: true, size: 64, since: time.Now()})
+	c.pushLocked(&pending{xid: h.Xid, op: h.Op, late: true, size: 64, since: c.now})
 	c.readsLocked(m)
 }
 
@@ -131,7 +131,7 @@ func loggedRequest(op protocol.OpCode, body []byte) (fsm.Request, bool) {
 
 // submitLocked hands a write to the forwarder and reserves its reply's place.
 func (c *conn) submitLocked(h protocol.RequestHeader, r fsm.Request, size int) {
-	p := &pending{xid: h.Xid, op: h.Op, write: true, local: c.epoch == fsm.LocalEpoch, size: size + 64, since: time.Now()}
+	p := &pending{xid: h.Xid, op: h.Op, write: true, local: c.epoch == fsm.LocalEpoch, size: size + 64, since: c.now}
 	c.pushLocked(p)
 	r.Session, r.Epoch = c.sessionID.Load(), c.epoch
 	c.s.forwarder.submit(&write{request: r, ids: c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) }})
@@ -160,6 +160,7 @@ func (c *conn) applied(p *pending, r *fsm.Result) {
 	}
 	c.s.metrics.SessionQueue.Observe(int64(len(c.queue)))
 	c.popLocked()
+	c.now = time.Now()
 	if r.OverQuota != "" {
 		c.s.metrics.QuotaExceeded.Add(namespace(r.OverQuota), 1)
 	}
@@ -264,15 +265,15 @@ func (c *conn) sentLocked(xid int32, op protocol.OpCode, zxid int64, since time.
 	}
 	if !since.IsZero() {
 		row := protocol.Lookup(op)
-		c.tally.Answered(c.s.metrics, st.took(since), row != nil && row.Class == protocol.Write)
+		c.tally.Answered(c.s.metrics, st.took(since, c.now), row != nil && row.Class == protocol.Write)
 	}
 }
 
-// took keeps the books of a request that came at since and is answered now, and
-// returns the milliseconds in between.
-func (st *connStats) took(since time.Time) int64 {
-	st.lastResponse = time.Now()
-	ms := max(0, st.lastResponse.Sub(since).Milliseconds())
+// took keeps the books of a request that came at since and is answered at now,
+// and returns the milliseconds in between.
+func (st *connStats) took(since, now time.Time) int64 {
+	st.lastResponse = now
+	ms := max(0, now.Sub(since).Milliseconds())
 	st.last, st.max, st.sum = ms, max(st.max, ms), st.sum+ms
 	if st.count == 0 || ms < st.min {
 		st.min = ms

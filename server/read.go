@@ -11,7 +11,8 @@ import (
 )
 
 // reading is one request that needs no log, while it runs. The state does not
-// change meanwhile: reading and registering the watch are one step.
+// change meanwhile: reading and registering the watch are one step. Strings of
+// the request are part of the read buffer.
 type reading struct {
 	c    *conn
 	m    *fsm.Machine
@@ -20,6 +21,9 @@ type reading struct {
 	who  auth.Identities
 	zxid int64
 }
+
+// slowReply is the size of a reply that takes a time worth telling.
+const slowReply = 64 << 10
 
 // readers runs what does not travel through the log, by operation. Each
 // appends its response to b, or returns what is wrong and leaves b alone but
@@ -60,9 +64,11 @@ func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []b
 	if op == protocol.OpPing {
 		xid = protocol.XidPing
 	}
-	r := reading{c: c, m: m, d: protocol.NewDecoder(body), ids: who.List(), who: who, zxid: m.Zxid()}
+	r := &c.reading
+	*r = reading{c: c, m: m, d: protocol.NewViewDecoder(body), ids: who.List(), who: who, zxid: m.Zxid()}
+	defer r.forget()
 	if op == protocol.OpSetWatches || op == protocol.OpSetWatches2 {
-		_, code := run(&r, nil) // its events come before its reply
+		_, code := run(r, nil) // its events come before its reply
 		c.replyLocked(xid, op, r.zxid, code, since, nil)
 		return
 	}
@@ -71,7 +77,7 @@ func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []b
 	c.out = h.AppendTo(protocol.AppendInt(c.out, 0))
 	bare := len(c.out)
 	var code protocol.ErrCode
-	c.out, code = run(&r, c.out)
+	c.out, code = run(r, c.out)
 	if code != protocol.OK {
 		if op != protocol.OpMultiRead {
 			c.out = c.out[:bare]
@@ -80,8 +86,15 @@ func (c *conn) runLocked(m *fsm.Machine, xid int32, op protocol.OpCode, body []b
 		h.AppendTo(c.out[start+4 : start+4])
 	}
 	patchLength(c.out, start)
-	c.sentLocked(xid, op, r.zxid, since, len(c.out)-start-4)
+	size := len(c.out) - start - 4
+	if size > slowReply {
+		c.now = time.Now()
+	}
+	c.sentLocked(xid, op, r.zxid, since, size)
 }
+
+// forget lets go of what was read from.
+func (r *reading) forget() { *r = reading{} }
 
 // refuseLocked answers what no client may send, and what cannot be decoded.
 func (c *conn) refuseLocked(m *fsm.Machine, xid int32, op protocol.OpCode) {

@@ -351,6 +351,7 @@ func (c *conn) takeTurn(frame []byte, came time.Time) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.fenced = false
+		c.now = time.Now()
 		err = c.serveLocked(m, frame, verdict == late)
 	})
 	if waits {

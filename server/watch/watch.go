@@ -142,8 +142,7 @@ func (m *Manager) Close(h *Handle) {
 }
 
 // Add sets a watch; setting it again changes nothing, and a closed handle sets
-// none. The path may be anything. It is kept as long as it is watched, so it
-// should not be part of a bigger string.
+// none. The path may be anything; a copy of it is kept as long as it is watched.
 func (m *Manager) Add(h *Handle, path string, kind Kind) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +153,7 @@ func (m *Manager) Add(h *Handle, path string, kind Kind) {
 	p := m.findPathLocked(hash, path)
 	if p == none {
 		p = m.paths.alloc()
-		*m.paths.at(p) = pathRecord{name: path, hash: hash}
+		*m.paths.at(p) = pathRecord{name: strings.Clone(path), hash: hash}
 		m.byName.add(hash, p, m.pathHash)
 		m.counts.paths++
 	}
