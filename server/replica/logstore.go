@@ -35,7 +35,8 @@ const wayOut = "restore the file, or, if the other servers have a quorum, empty 
 //   - any failed write is final: the library's idea of its last index is
 //     wrong after one (hashicorp/raft#612), so all later writes fail too, and
 //     OnFailure has the owner close Raft and store and open both again;
-//   - Stalled and the callback for a watchdog and for metrics.
+//   - Stalled and the callback for a watchdog and for metrics;
+//   - the entries stored last are read from memory.
 //
 // Reads go on after a failure. Safe for concurrent use.
 type LogStore struct {
@@ -44,6 +45,7 @@ type LogStore struct {
 	onStore   func(d time.Duration, entries int, err error)
 	closers   []io.Closer
 	stalls    stallWatch
+	recent    recent
 
 	mu     sync.Mutex
 	failed error       // first failed write; guarded by mu
@@ -162,8 +164,13 @@ func (s *LogStore) FirstIndex() (uint64, error) { return s.inner.FirstIndex() }
 // LastIndex implements raft.LogStore.
 func (s *LogStore) LastIndex() (uint64, error) { return s.inner.LastIndex() }
 
-// GetLog implements raft.LogStore.
-func (s *LogStore) GetLog(index uint64, log *raft.Log) error { return s.inner.GetLog(index, log) }
+// GetLog implements raft.LogStore. The data must not be changed.
+func (s *LogStore) GetLog(index uint64, log *raft.Log) error {
+	if s.recent.get(index, log) {
+		return nil
+	}
+	return s.inner.GetLog(index, log)
+}
 
 // StoreLog implements raft.LogStore.
 func (s *LogStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
@@ -175,12 +182,16 @@ func (s *LogStore) StoreLogs(logs []*raft.Log) error {
 	if s.onStore != nil {
 		s.onStore(time.Since(start), len(logs), err)
 	}
+	if err == nil {
+		s.recent.add(logs)
+	}
 	return err
 }
 
 // DeleteRange implements raft.LogStore. Its first error is final: raft-wal may
 // then hold in memory what it no longer has on disk.
 func (s *LogStore) DeleteRange(lo, hi uint64) error {
+	s.recent.clear()
 	return s.write("delete", func() error { return s.inner.DeleteRange(lo, hi) })
 }
 
