@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/coordd/coordd/protocol"
+import (
+	"strings"
+
+	"github.com/coordd/coordd/protocol"
+)
 
 // aclID stands for an access list. Equal lists have one id. The numbers are
 // this server's own affair, as slots are.
@@ -45,7 +49,11 @@ func (a *aclTable) intern(list []protocol.ACL) aclID {
 	if id, ok := a.ids[string(key)]; ok {
 		return id
 	}
-	e := aclEntry{list: append([]protocol.ACL(nil), list...), key: string(key), hash: mixBytes(mixA, key)}
+	own := make([]protocol.ACL, len(list)) // of its own strings: those of list are part of an entry
+	for i, l := range list {
+		own[i] = protocol.ACL{Perms: l.Perms, ID: protocol.ID{Scheme: strings.Clone(l.ID.Scheme), ID: strings.Clone(l.ID.ID)}}
+	}
+	e := aclEntry{list: own, key: string(key), hash: mixBytes(mixA, key)}
 	id := aclID(len(a.entries))
 	if n := len(a.free); n > 0 {
 		id = a.free[n-1]

@@ -5,6 +5,7 @@ import (
 )
 
 // txn is the request under way: what it is judged by, and what it has done.
+// Strings of a request are views of the entry; what the state keeps it copies.
 type txn struct {
 	sink    Sink
 	session int64
@@ -204,7 +205,7 @@ func (m *Machine) flush(x *txn) {
 // validates neither path nor session and echoes the path.
 func (m *Machine) sync(x *txn, body []byte) protocol.ErrCode {
 	var r protocol.PathRequest
-	d := protocol.NewDecoder(body)
+	d := protocol.NewViewDecoder(body)
 	r.Decode(&d)
 	if d.Err() != nil {
 		return protocol.MarshallingError

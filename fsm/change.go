@@ -11,7 +11,7 @@ const configPath = "/zookeeper/config"
 // deleteRequest carries out delete.
 func (m *Machine) deleteRequest(x *txn, body []byte) protocol.ErrCode {
 	var r protocol.DeleteRequest
-	d := protocol.NewDecoder(body)
+	d := protocol.NewViewDecoder(body)
 	r.Decode(&d)
 	if d.Err() != nil {
 		return protocol.MarshallingError
@@ -79,7 +79,7 @@ func (m *Machine) unlink(x *txn, id nodeID, path string) {
 // setDataRequest carries out setData.
 func (m *Machine) setDataRequest(x *txn, body []byte) protocol.ErrCode {
 	var r protocol.SetDataRequest
-	d := protocol.NewDecoder(body)
+	d := protocol.NewViewDecoder(body)
 	r.Decode(&d)
 	if d.Err() != nil {
 		return protocol.MarshallingError
@@ -128,7 +128,7 @@ func (m *Machine) setData(x *txn, r *protocol.SetDataRequest) (protocol.Stat, pr
 // 3.9: path, list, node, ADMIN, aversion. Watches hear nothing of it.
 func (m *Machine) setACLRequest(x *txn, body []byte) protocol.ErrCode {
 	var r protocol.SetACLRequest
-	d := protocol.NewDecoder(body)
+	d := protocol.NewViewDecoder(body)
 	r.Decode(&d)
 	if d.Err() != nil {
 		return protocol.MarshallingError

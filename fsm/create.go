@@ -20,7 +20,7 @@ type made struct {
 // createRequest carries out create, create2, createContainer and createTTL.
 func (m *Machine) createRequest(x *txn, op protocol.OpCode, body []byte) protocol.ErrCode {
 	var r protocol.CreateTTLRequest
-	d := protocol.NewDecoder(body)
+	d := protocol.NewViewDecoder(body)
 	if op == protocol.OpCreateTTL {
 		r.Decode(&d)
 	} else {

@@ -7,7 +7,7 @@ import "github.com/coordd/coordd/protocol"
 // results carry the codes, RuntimeInconsistency for those not tried.
 func (m *Machine) multi(x *txn, body []byte) protocol.ErrCode {
 	var r protocol.MultiRequest
-	d := protocol.NewDecoder(body)
+	d := protocol.NewViewDecoder(body)
 	r.Decode(&d)
 	if d.Err() != nil || !multiSound(&r) {
 		return x.stumble(&r)

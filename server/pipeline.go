@@ -107,7 +107,7 @@ func (c *conn) refuseLateLocked(m *fsm.Machine, h protocol.RequestHeader) {
 func loggedRequest(op protocol.OpCode, body []byte) (fsm.Request, bool) {
 	r := fsm.Request{Op: op}
 	if make := protocol.Lookup(op).Request; make != nil {
-		d := protocol.NewDecoder(body)
+		d := protocol.NewViewDecoder(body)
 		record := make()
 		record.Decode(&d)
 		multi, ok := record.(*protocol.MultiRequest)
