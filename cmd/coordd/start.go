@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,15 +14,6 @@ import (
 	"github.com/coordd/coordd/config"
 	"github.com/coordd/coordd/server"
 )
-
-// gcPercent keeps the heap's head room small: most of it is znodes, which
-// live long, and the collector need not walk them.
-const gcPercent = 25
-
-// ballast is memory that is never touched, so that it costs address space alone,
-// and counts for the collector: a small heap has head room of 16 MiB at least.
-// Without, a server with few znodes would collect a hundred times a second.
-var ballast = make([]byte, 64<<20)
 
 func configFlag() cli.Flag {
 	return &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "zoo.cfg to read; without it, one server on port 2181 with data in ./coordd-data", TakesFile: true}
@@ -97,8 +86,7 @@ func start(c *cli.Context) error {
 		log.Warn(fmt.Sprint(w))
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-		defer runtime.KeepAlive(ballast)
+		go tuneCollector()
 	}
 	s, err := server.Start(cfg, log, server.Build{Version: version, Date: built})
 	if err != nil {

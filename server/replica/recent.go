@@ -8,7 +8,7 @@ import (
 
 const (
 	recentEntries = 512
-	recentBytes   = 8 << 20
+	recentBytes   = 4 << 20
 )
 
 // recent holds the entries that were stored last. Raft reads each of them again
