@@ -6,34 +6,46 @@ import (
 	"syscall"
 )
 
-// bufferSize is what one read from a socket may bring, and how much waits for a
-// socket before the buffer has to grow.
-const bufferSize = 32 << 10
+// Sizes of buffers. A connection reads and writes with small ones until one is
+// full: a storm of ten thousand clients then takes little memory.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 32 << 10
+)
 
-type buffer [bufferSize]byte
-
-// buffers are for reading and writing. A connection holds them only while it has
+// Buffers are for reading and writing. A connection holds one only while it has
 // something to read or write: ten thousand idle clients hold none.
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+)
 
 // takeBuffer returns an empty slice with a buffer's room.
-func takeBuffer() []byte { return buffers.Get().(*buffer)[:0] }
+func takeBuffer(large bool) []byte {
+	if large {
+		return largeBuffers.Get().(*[largeBuffer]byte)[:0]
+	}
+	return smallBuffers.Get().(*[smallBuffer]byte)[:0]
+}
 
 // giveBuffer takes back what takeBuffer gave; a slice that has grown since, and
 // nil, are left to the collector.
 func giveBuffer(b []byte) {
-	if cap(b) == bufferSize {
-		buffers.Put((*buffer)(b[:bufferSize]))
+	switch cap(b) {
+	case smallBuffer:
+		smallBuffers.Put((*[smallBuffer]byte)(b[:smallBuffer]))
+	case largeBuffer:
+		largeBuffers.Put((*[largeBuffer]byte)(b[:largeBuffer]))
 	}
 }
 
 // reader reads what a connection brings into buffers.
 type reader struct {
-	nc  net.Conn
-	raw syscall.RawConn // nil: nc has none
-	try func(fd uintptr) bool
-	buf *buffer // of the last read
-	n   int
+	nc    net.Conn
+	raw   syscall.RawConn // nil: nc has none
+	try   func(fd uintptr) bool
+	large bool // the last read filled its buffer
+	buf   []byte
 }
 
 func newReader(nc net.Conn) *reader {
@@ -45,33 +57,45 @@ func newReader(nc net.Conn) *reader {
 	return r
 }
 
-// read waits for bytes. It returns 0 of them at the end of the connection.
-func (r *reader) read() (*buffer, int) {
+// read waits for bytes. It returns none at the end of the connection, and
+// otherwise a buffer for giveBuffer.
+func (r *reader) read() []byte {
 	if r.raw == nil {
-		buf := buffers.Get().(*buffer)
-		n, _ := r.nc.Read(buf[:])
-		return buf, n
+		buf := takeBuffer(r.large)
+		n, _ := r.nc.Read(buf[:cap(buf)])
+		return r.filled(buf, n)
 	}
-	if err := r.raw.Read(r.try); err != nil || r.n < 0 {
-		return nil, 0
+	if err := r.raw.Read(r.try); err != nil {
+		return nil
 	}
-	return r.buf, r.n
+	buf := r.buf
+	r.buf = nil
+	return buf
 }
 
 // readNow holds a buffer only if there is something to read.
 func (r *reader) readNow(fd uintptr) bool {
-	var err error
-	r.buf = buffers.Get().(*buffer)
+	buf := takeBuffer(r.large)
 	for {
-		r.n, err = syscall.Read(int(fd), r.buf[:])
-		if err != syscall.EINTR {
-			break
+		n, err := syscall.Read(int(fd), buf[:cap(buf)])
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			giveBuffer(buf)
+			return false
 		}
+		r.buf = r.filled(buf, n)
+		return true
 	}
-	if err == syscall.EAGAIN {
-		buffers.Put(r.buf)
-		r.buf = nil
-		return false
+}
+
+// filled is buf with the n bytes that were read into it; nil without any.
+func (r *reader) filled(buf []byte, n int) []byte {
+	if n <= 0 {
+		giveBuffer(buf)
+		return nil
 	}
-	return true
+	r.large = n == cap(buf)
+	return buf[:n]
 }

@@ -66,6 +66,7 @@ type conn struct {
 	large    int        // bytes of the large request being served; guarded by mu
 	expected int        // bytes of the replies to reads of queue, a guess; guarded by mu
 	out      []byte     // not written yet; guarded by mu
+	verbose  bool       // the last bytes written were more than fit a small buffer; guarded by mu
 	writing  bool       // somebody writes out to the socket; guarded by mu
 	dirty    bool       // on the server's list for the end of this entry; only in apply
 	fenced   bool       // a sync of linearizableReads covers this run; guarded by mu
@@ -132,12 +133,12 @@ func (c *conn) read() error {
 	var partial []byte // a frame not complete yet
 	shook, serve := false, c.requests
 	for {
-		buf, n := in.read()
-		if n == 0 {
+		buf := in.read()
+		if buf == nil {
 			c.countEnd(!shook && !time.Now().Before(deadline))
 			return nil
 		}
-		data := buf[:n]
+		data := buf
 		if len(partial) > 0 {
 			partial = append(partial, data...)
 			data = partial
@@ -173,7 +174,7 @@ func (c *conn) read() error {
 		} else { // data may lie in partial itself: append moves it to the front
 			partial = append(partial[:0], data...)
 		}
-		buffers.Put(buf)
+		giveBuffer(buf)
 	}
 }
 
@@ -233,7 +234,7 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 			defer c.mu.Unlock()
 			c.fenced, c.now = false, time.Now()
 			if c.out == nil {
-				c.out = takeBuffer()
+				c.out = takeBuffer(c.verbose)
 			}
 			for served < runLength && err == nil {
 				frame, rest, bad := c.s.cut(data)
@@ -347,7 +348,8 @@ func (c *conn) flush() {
 	c.writing = true
 	for len(c.out) > 0 && !c.dead.Load() {
 		p := c.out
-		c.out = takeBuffer()
+		c.verbose = len(p) > smallBuffer
+		c.out = nil
 		c.tally.Flush(c.s.metrics) // before the client can know of it
 		reads := len(c.queue) > 0 && !c.queue[0].write
 		c.mu.Unlock()
