@@ -27,6 +27,7 @@ import (
 var (
 	update = flag.Bool("update", false, "run the tests on a real ZooKeeper and record what comes of each in testdata")
 	logs   = flag.String("logs", "", "directory to keep each class's output and the servers' logs in")
+	page   = flag.String("page", "", "page whose table of suites gets a row of each; for runs of all classes")
 )
 
 // classTimeout bounds one class. The longest takes five minutes on a quiet
@@ -37,15 +38,15 @@ const classTimeout = 10 * time.Minute
 // some for every one that runs at a time, and for other runs on the machine.
 const portRanges = 64
 
-func TestZooKeeper(t *testing.T) { run(t, "zookeeper", false) }
+func TestZooKeeper(t *testing.T) { run(t, "zookeeper", "ZooKeeper's Java client", false) }
 
 // Curator's own build gives a failing test two more chances: many wait for short
 // fixed times. Here it is one.
-func TestCurator(t *testing.T) { run(t, "curator", true) }
+func TestCurator(t *testing.T) { run(t, "curator", "Curator: client, framework, recipes", true) }
 
 // run runs the classes of a suite, as many at a time as -parallel says. With
 // again, a class with a test that fails gets a second chance.
-func run(t *testing.T, name string, again bool) {
+func run(t *testing.T, name, title string, again bool) {
 	t.Parallel()
 	binary := "" // none: a real ZooKeeper in the tests' own JVM
 	if !*update {
@@ -59,7 +60,7 @@ func run(t *testing.T, name string, again bool) {
 	}
 	var mu sync.Mutex
 	recorded := maps.Clone(s.want)
-	all := results{}
+	all, ran := results{}, 0
 	t.Cleanup(func() {
 		passed := 0
 		for _, outcome := range all {
@@ -71,6 +72,11 @@ func run(t *testing.T, name string, again bool) {
 		if *update {
 			if err := os.WriteFile(s.file(".txt"), []byte(recorded.String()), 0o666); err != nil {
 				t.Errorf("record outcomes: %v", err)
+			}
+		} else if *page != "" && ran == len(s.classes) {
+			row := outcomes.Row{Suite: title, Version: version(t, name), There: s.want, Here: all, List: "../test/conformance/" + s.file(".other")}
+			if err := row.Write(*page); err != nil {
+				t.Error(err)
 			}
 		}
 	})
@@ -92,6 +98,7 @@ func run(t *testing.T, name string, again bool) {
 			}
 			mu.Lock()
 			maps.Copy(all, got)
+			ran++
 			maps.DeleteFunc(recorded, func(test, _ string) bool { return strings.HasPrefix(test, class+".") })
 			maps.Copy(recorded, got)
 			mu.Unlock()
@@ -139,6 +146,21 @@ func load(t *testing.T, name string) *suite {
 		t.Fatalf("read outcomes: %v", err)
 	}
 	return s
+}
+
+// version is the suite's, from java/pom.xml.
+func version(t *testing.T, name string) string {
+	t.Helper()
+	pom, err := os.ReadFile("java/pom.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(pom), "<"+name+".version>")
+	version, _, ok := strings.Cut(rest, "</")
+	if !ok {
+		t.Fatalf("java/pom.xml has no %s.version", name)
+	}
+	return version
 }
 
 // lines reads a file of lines with a first word and a rest. # begins a comment.
