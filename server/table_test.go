@@ -79,6 +79,7 @@ var imports = map[string]rule{
 	"server/admin":         {[]string{"protocol", "config", "server/metrics"}, nil, siblings},
 	"server/metrics":       {nil, nil, siblings},
 	"internal/zkclient":    {[]string{"protocol"}, nil, "the client must work without a server in its process"},
+	"internal/bench":       {[]string{"protocol", "internal/zkclient"}, nil, "it measures a ZooKeeper as well, and must not share a process with a server"},
 	"internal/zkprocess":   {nil, nil, "it runs the reference, which shares nothing with us"},
 	"internal/outcomes":    {nil, nil, "it reads reports, and knows nothing of who made them"},
 	"internal/zkdata":      {[]string{"protocol", "fsm"}, nil, "it reads files for the state machine, and serves nobody"},
