@@ -2,20 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
-)
 
-// benchTarget is one side of a comparison.
-type benchTarget struct {
-	name    string
-	servers []string
-}
+	"github.com/coordd/coordd/internal/bench"
+)
 
 // parseTargets takes the values of --compare; nil when there are none.
 func parseTargets(values []string) ([]benchTarget, error) {
@@ -78,26 +72,24 @@ type benchSide struct {
 	Rounds     []*benchResult `json:"rounds"`
 }
 
-// compare runs each load at one target after the other, b.rounds times, so that
+// compare runs each load at one target after the other, --rounds times, so that
 // what changes on the machine meanwhile meets all of them. A round before those
 // does not count: a JVM compiles what it runs often. When ctx ends early,
 // only loads that had all their rounds are in the result.
-func (b *bench) compare(ctx context.Context) (comparison *benchComparison, err error) {
+func (b *benchRun) compare(ctx context.Context) (comparison *benchComparison, err error) {
 	sites := make([]*benchSite, len(b.targets))
 	for i, t := range b.targets {
-		own := *b
-		own.servers = t.servers
-		if sites[i], err = own.begin(ctx); err != nil {
+		if sites[i], err = b.begin(ctx, t); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
-		defer func() { err = errors.Join(err, sites[i].end()) }()
+		defer func() { err = errors.Join(err, sites[i].site.Remove()) }()
 	}
-	comparison = &benchComparison{Sessions: b.sessions, Outstanding: b.outstanding, Size: len(b.data), Keys: b.keys}
-	for _, op := range b.ops {
+	comparison = &benchComparison{Sessions: b.load.Sessions, Outstanding: b.load.Outstanding, Size: len(b.load.Data), Keys: b.keys}
+	for _, mix := range b.loads {
 		rounds := make([][]*benchResult, len(b.targets))
 		for round := range b.rounds + 1 {
 			for i, t := range b.targets {
-				result, err := sites[i].load(ctx, op)
+				result, err := sites[i].measure(ctx, mix)
 				if ctx.Err() != nil {
 					return comparison, nil
 				}
@@ -109,7 +101,7 @@ func (b *bench) compare(ctx context.Context) (comparison *benchComparison, err e
 				}
 			}
 		}
-		comparison.Loads = append(comparison.Loads, newBenchMatch(op, b.targets, rounds))
+		comparison.Loads = append(comparison.Loads, newBenchMatch(mix.String(), b.targets, rounds))
 	}
 	return comparison, nil
 }
@@ -123,7 +115,7 @@ func newBenchMatch(op string, targets []benchTarget, rounds [][]*benchResult) *b
 			for _, r := range rounds[i] {
 				all = append(all, figure(r))
 			}
-			return median(all)
+			return bench.Median(all)
 		}
 		side := &benchSide{
 			Name: t.name, Servers: t.servers, Rounds: rounds[i],
@@ -144,19 +136,6 @@ func newBenchMatch(op string, targets []benchTarget, rounds [][]*benchResult) *b
 		}
 	}
 	return m
-}
-
-// median of a list that is not empty; the mean of the middle two if there are.
-func median(all []float64) float64 {
-	all = slices.Sorted(slices.Values(all))
-	n := len(all)
-	return (all[(n-1)/2] + all[n/2]) / 2
-}
-
-func (c *benchComparison) writeJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(c)
 }
 
 func (c *benchComparison) writeTable(w io.Writer) error {

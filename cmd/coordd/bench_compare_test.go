@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coordd/coordd/internal/bench"
 )
 
 func TestParseTargets(t *testing.T) {
@@ -41,7 +43,7 @@ func TestParseTargets(t *testing.T) {
 func TestBenchMatchTakesMedians(t *testing.T) {
 	rounds := func(opsPerSecond ...float64) (all []*benchResult) {
 		for _, ops := range opsPerSecond {
-			all = append(all, &benchResult{benchLine: benchLine{OpsPerSecond: ops, P50Us: 1e6 / ops, P99Us: 2e6 / ops, P999Us: 3e6 / ops}})
+			all = append(all, &benchResult{Result: &bench.Result{Line: bench.Line{OpsPerSecond: ops, P50Us: 1e6 / ops, P99Us: 2e6 / ops, P999Us: 3e6 / ops}}})
 		}
 		return all
 	}

@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"text/tabwriter"
-	"time"
+
+	"github.com/coordd/coordd/internal/bench"
 )
 
 // benchReport is all that a bench prints; the JSON is its public face.
@@ -18,139 +16,70 @@ type benchReport struct {
 	Servers     []string       `json:"servers"`
 	Sessions    int            `json:"sessions"`
 	Outstanding int            `json:"outstanding"`
+	Rate        float64        `json:"rate,omitempty"`
 	Size        int            `json:"size_bytes"`
 	Keys        int            `json:"keys"`
+	KeysBy      bench.Spread   `json:"keys_by"`
 	Results     []*benchResult `json:"results"`
-}
-
-// benchLine are the figures of one load, over all servers or at one.
-type benchLine struct {
-	Requests     int64   `json:"requests"` // answered with OK
-	Errors       int64   `json:"errors"`
-	OpsPerSecond float64 `json:"ops_per_second"`
-	P50Us        float64 `json:"p50_us"`
-	P99Us        float64 `json:"p99_us"`
-	P999Us       float64 `json:"p99_9_us"`
-	MaxUs        float64 `json:"max_us"`
-	// FsyncsPer1000 is the number of log stores, at all servers or at this
-	// one, for 1,000 requests at all servers; nil where it is not known.
-	FsyncsPer1000 *float64 `json:"fsyncs_per_1000_ops"`
 }
 
 // benchResult is one load.
 type benchResult struct {
-	Op      string  `json:"op"`
-	Seconds float64 `json:"seconds"`
-	benchLine
-	FirstError string              `json:"first_error,omitempty"`
-	PerServer  []benchServerResult `json:"per_server"`
+	*bench.Result
+	bench.Cost
 }
 
-// benchServerResult are the sessions of a load at one server.
-type benchServerResult struct {
-	Server string `json:"server"`
-	benchLine
-}
-
-func (b *bench) newReport() *benchReport {
-	return &benchReport{
-		Servers: b.servers, Sessions: b.sessions, Outstanding: b.outstanding,
-		Size: len(b.data), Keys: b.keys,
-	}
-}
-
-func newBenchLine(h *histogram, errors int64, elapsed time.Duration) benchLine {
-	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-	return benchLine{
-		Requests:     h.count,
-		Errors:       errors,
-		OpsPerSecond: float64(h.count) / elapsed.Seconds(),
-		P50Us:        us(h.quantile(0.50)),
-		P99Us:        us(h.quantile(0.99)),
-		P999Us:       us(h.quantile(0.999)),
-		MaxUs:        us(h.longest),
-	}
-}
-
-// newBenchResult sums the workers up. before and after are what logStores
-// gave around the load.
-func newBenchResult(op string, servers []string, workers []*benchWorker, elapsed time.Duration, before, after map[string]int64) *benchResult {
-	r := &benchResult{Op: op, Seconds: elapsed.Seconds()}
-	var all histogram
-	var failed int64
-	for _, server := range servers {
-		var here histogram
-		var failedHere int64
-		for _, w := range workers {
-			if w.server != server {
-				continue
-			}
-			here.merge(&w.latency)
-			failedHere += w.errors
-			if w.example != nil && r.FirstError == "" {
-				r.FirstError = w.server + ": " + w.example.Error()
-			}
-		}
-		all.merge(&here)
-		failed += failedHere
-		r.PerServer = append(r.PerServer, benchServerResult{server, newBenchLine(&here, failedHere, elapsed)})
-	}
-	r.benchLine = newBenchLine(&all, failed, elapsed)
-	total, known := 0.0, all.count > 0
-	for i, server := range servers {
-		was, ok1 := before[server]
-		is, ok2 := after[server]
-		if !ok1 || !ok2 || is < was || all.count == 0 { // a restart starts from 0
-			known = false
-			continue
-		}
-		per1000 := float64(is-was) * 1000 / float64(all.count)
-		total += per1000
-		r.PerServer[i].FsyncsPer1000 = &per1000
-	}
-	if known {
-		r.FsyncsPer1000 = &total
-	}
-	return r
-}
-
-func (r *benchReport) writeJSON(w io.Writer) error {
+func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	return enc.Encode(v)
 }
 
 func (r *benchReport) writeTable(w io.Writer, perServer bool) error {
-	fmt.Fprintf(w, "%d sessions, %d outstanding, %d bytes, %d keys, %s\n\n",
-		r.Sessions, r.Outstanding, r.Size, r.Keys, strings.Join(r.Servers, " "))
+	rate := ""
+	if r.Rate > 0 {
+		rate = fmt.Sprintf(", %g due a second", r.Rate)
+	}
+	fmt.Fprintf(w, "%d sessions, %d outstanding%s, %d bytes, %d keys %s, %s\n\n",
+		r.Sessions, r.Outstanding, rate, r.Size, r.Keys, r.KeysBy, strings.Join(r.Servers, " "))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "op\tserver\tops/s\tp50\tp99\tp99.9\tmax\terrors\tfsyncs/1000\t")
+	fmt.Fprintln(t, "op\tserver\tops/s\tp50\tp90\tp99\tp99.9\tmax\terrors\tfsyncs/1000\t")
 	for _, res := range r.Results {
-		res.row(t, res.Op, "all")
+		writeLine(t, res.Mix, "all", res.Line, res.FsyncsPer1000)
+		for _, k := range res.Kinds {
+			writeLine(t, "· "+k.Op, "all", k.Line, nil)
+		}
 		if perServer {
 			for _, s := range res.PerServer {
-				s.row(t, res.Op, s.Server)
+				writeLine(t, res.Mix, s.Server, s.Line, s.FsyncsPer1000)
 			}
 		}
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write the table: %w", err)
 	}
+	fmt.Fprintln(w)
 	for _, res := range r.Results {
+		fmt.Fprintf(w, "%s: longest without an answer: all sessions %s, one session %s (median %s)\n",
+			res.Mix, showUs(res.StallUs), showUs(res.GapMaxUs), showUs(res.GapMedianUs))
+		writeCost(w, res.Mix, res.Cost)
+		if res.Unsent > 0 {
+			fmt.Fprintf(w, "%s: %d requests were due and found no room; they are in the latencies\n", res.Mix, res.Unsent)
+		}
 		if res.FirstError != "" {
-			fmt.Fprintf(w, "first error of %s: %s\n", res.Op, res.FirstError)
+			fmt.Fprintf(w, "first error of %s: %s\n", res.Mix, res.FirstError)
 		}
 	}
 	return nil
 }
 
-func (l benchLine) row(w io.Writer, op, server string) {
-	fsyncs := "-"
-	if l.FsyncsPer1000 != nil {
-		fsyncs = strconv.FormatFloat(*l.FsyncsPer1000, 'f', 1, 64)
+func writeLine(w io.Writer, op, server string, l bench.Line, fsyncs *float64) {
+	syncs := "-"
+	if fsyncs != nil {
+		syncs = strconv.FormatFloat(*fsyncs, 'f', 1, 64)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%d\t%s\t\n", op, server, l.OpsPerSecond,
-		showUs(l.P50Us), showUs(l.P99Us), showUs(l.P999Us), showUs(l.MaxUs), l.Errors, fsyncs)
+	fmt.Fprintf(w, "%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t\n", op, server, l.OpsPerSecond,
+		showUs(l.P50Us), showUs(l.P90Us), showUs(l.P99Us), showUs(l.P999Us), showUs(l.MaxUs), l.Errors, syncs)
 }
 
 // showUs shows microseconds with three digits or so.
@@ -166,46 +95,12 @@ func showUs(us float64) string {
 	return fmt.Sprintf("%.2fs", us/1_000_000)
 }
 
-// logStores asks each server's mntr for its count of log stores, each one an
-// fsync. Servers that do not tell, ZooKeeper among them, are left out.
-func logStores(servers []string) map[string]int64 {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	stores := make(map[string]int64)
-	for _, server := range servers {
-		wg.Go(func() {
-			conn, err := net.DialTimeout("tcp", server, time.Second)
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			if conn.SetDeadline(time.Now().Add(2*time.Second)) != nil {
-				return
-			}
-			if _, err := conn.Write([]byte("mntr")); err != nil {
-				return
-			}
-			if n, ok := parseLogStores(io.LimitReader(conn, 1<<20)); ok {
-				mu.Lock()
-				stores[server] = n
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	return stores
-}
+func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
-// parseLogStores finds zk_coordd_log_stores among the lines of mntr.
-func parseLogStores(r io.Reader) (int64, bool) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), "\t")
-		if name != "zk_coordd_log_stores" {
-			continue
-		}
-		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		return int64(n), err == nil
+func writeCost(w io.Writer, op string, c bench.Cost) {
+	if c.ServerCPUPer1000 != nil {
+		fmt.Fprintf(w, "%s: servers: %.4f CPU s/1000 ops, %.1f MiB of memory, peak %.1f MiB, %.1f MiB written\n",
+			op, *c.ServerCPUPer1000, mebibytes(*c.ServerRSS), mebibytes(*c.ServerPeak), mebibytes(*c.ServerWritten))
 	}
-	return 0, false
+	fmt.Fprintf(w, "%s: this program: %.4f CPU s/1000 ops, %.2f cores\n", op, c.LoadCPUPer1000, c.LoadCores)
 }
