@@ -121,7 +121,7 @@ func (f *fake) reply(conn net.Conn, frame []byte) bool {
 func (f *fake) load() *Load {
 	return &Load{
 		Servers: []string{"f:1"}, Mix: Mix{{Get, 1}}, Sessions: 1, Outstanding: 1, Duration: time.Second,
-		Dir: "/d", Keys: FlatKeys("/k", 10, Uniform), MultiSize: 3, Timeout: 30 * time.Second, dial: f.dial,
+		Dir: "/d", Keys: FlatKeys("/k", 10, Uniform), MultiSize: 3, Timeout: 30 * time.Second, dial: f.dial, nap: time.Sleep,
 	}
 }
 

@@ -45,8 +45,9 @@ type Load struct {
 	// Notified is called for each watch event, by the goroutine of its session.
 	Notified func()
 
-	// dial is net.Dialer's outside of tests.
+	// Tests have a network and a time of their own.
 	dial func(ctx context.Context, addr string) (net.Conn, error)
+	nap  func(time.Duration)
 }
 
 // Running is a load under way.
@@ -87,6 +88,9 @@ func Start(ctx context.Context, load *Load) (*Running, error) {
 		own.dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
+	}
+	if own.nap == nil {
+		own.nap = nap
 	}
 	r := &Running{load: &own, base: time.Now()}
 	r.ending, r.end = context.WithCancel(context.WithoutCancel(ctx))

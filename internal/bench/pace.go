@@ -35,10 +35,7 @@ func (s *session) pace() {
 		if wait := p.next() - s.run.now(); wait > 0 {
 			s.flushLocked()
 			s.mu.Unlock()
-			select {
-			case <-s.run.stopping.Done():
-			case <-time.After(wait):
-			}
+			s.run.sleep(wait)
 			s.mu.Lock()
 			continue
 		}
@@ -58,4 +55,20 @@ func (s *session) pace() {
 	}
 	s.pacing = false
 	s.settleLocked()
+}
+
+// timersLate is by how much Go's timers may be late.
+const timersLate = 2 * time.Millisecond
+
+// sleep returns after d, or before: with the end of the load at the latest, and
+// a little before for a long d, so that the rest can be had more exactly.
+func (r *Running) sleep(d time.Duration) {
+	if d < timersLate {
+		r.load.nap(d)
+		return
+	}
+	select {
+	case <-r.stopping.Done():
+	case <-time.After(d - timersLate/2):
+	}
 }
