@@ -99,8 +99,8 @@ func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 func writeCost(w io.Writer, op string, c bench.Cost) {
 	if c.ServerCPUPer1000 != nil {
-		fmt.Fprintf(w, "%s: servers: %.4f CPU s/1000 ops, %.1f MiB of memory, peak %.1f MiB, %.1f MiB written\n",
-			op, *c.ServerCPUPer1000, mebibytes(*c.ServerRSS), mebibytes(*c.ServerPeak), mebibytes(*c.ServerWritten))
+		fmt.Fprintf(w, "%s: servers: %.4f CPU s/1000 ops, %.1f MiB of memory, peak %.1f MiB\n",
+			op, *c.ServerCPUPer1000, mebibytes(*c.ServerRSS), mebibytes(*c.ServerPeak))
 	}
 	fmt.Fprintf(w, "%s: this program: %.4f CPU s/1000 ops, %.2f cores\n", op, c.LoadCPUPer1000, c.LoadCores)
 }

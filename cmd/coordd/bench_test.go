@@ -138,7 +138,7 @@ func TestBenchTable(t *testing.T) {
 	r := &benchReport{Servers: []string{"h:1"}, Sessions: 2, Outstanding: 8, Rate: 50, Size: 100, Keys: 10, KeysBy: bench.One, Results: []*benchResult{{
 		Result: &bench.Result{Mix: "get=9,set=1", Line: bench.Line{Requests: 10, OpsPerSecond: 5, P50Us: 15, P999Us: 1_500_000}, Unsent: 7, FirstError: "h:1: gone", StallUs: 2000,
 			Kinds: []bench.KindLine{{Op: "get"}}, PerServer: []*bench.ServerLine{{Server: "h:1"}}},
-		Cost: bench.Cost{FsyncsPer1000: &syncs, ServerCPUPer1000: &cpu, ServerRSS: &memory, ServerPeak: &memory, ServerWritten: &memory},
+		Cost: bench.Cost{FsyncsPer1000: &syncs, ServerCPUPer1000: &cpu, ServerRSS: &memory, ServerPeak: &memory},
 	}}}
 	var out bytes.Buffer
 	if err := r.writeTable(&out, true); err != nil {

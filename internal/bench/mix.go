@@ -228,7 +228,8 @@ func (s *session) children(kind Kind, due time.Duration) {
 }
 
 func (s *session) watch(kind Kind, due time.Duration) {
-	path := s.run.load.Keys.Path((s.n + s.watched*s.run.load.Sessions) % s.run.load.Keys.Count)
+	// Each session begins somewhere else, so that all keys are watched alike.
+	path := s.run.load.Keys.Path((s.n*101 + s.watched) % s.run.load.Keys.Count)
 	s.watched++
 	s.sendLocked(protocol.OpExists, &protocol.PathWatchRequest{Path: path, Watch: true}, pending{kind: kind, due: due})
 }

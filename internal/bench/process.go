@@ -16,10 +16,9 @@ import (
 
 // Process is what a process has used so far, from Linux's /proc.
 type Process struct {
-	CPU     time.Duration
-	RSS     int64 // bytes of memory now
-	Peak    int64 // the most it ever was
-	Written int64 // bytes that it caused to be written to disks
+	CPU  time.Duration
+	RSS  int64 // bytes of memory now
+	Peak int64 // the most it ever was
 }
 
 // ticksPerSecond is the unit of CPU times in /proc, for every architecture
@@ -28,21 +27,21 @@ const ticksPerSecond = 100
 
 // ReadProcess looks a process up.
 func ReadProcess(pid int) (Process, error) {
-	files := make([][]byte, 3)
-	for i, name := range []string{"stat", "status", "io"} {
+	files := make([][]byte, 2)
+	for i, name := range []string{"stat", "status"} {
 		var err error
 		if files[i], err = os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name)); err != nil {
 			return Process{}, fmt.Errorf("look process %d up: %w", pid, err)
 		}
 	}
-	p, err := parseProcess(files[0], files[1], files[2])
+	p, err := parseProcess(files[0], files[1])
 	if err != nil {
 		return Process{}, fmt.Errorf("look process %d up: %w", pid, err)
 	}
 	return p, nil
 }
 
-func parseProcess(stat, status, io []byte) (p Process, err error) {
+func parseProcess(stat, status []byte) (p Process, err error) {
 	// The second field is the name, in brackets, and may hold anything.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
@@ -58,29 +57,22 @@ func parseProcess(stat, status, io []byte) (p Process, err error) {
 	if p.RSS, err = labelled(status, "VmRSS"); err != nil {
 		return p, err
 	}
-	if p.Peak, err = labelled(status, "VmHWM"); err != nil {
-		return p, err
-	}
-	p.Written, err = labelled(io, "write_bytes")
+	p.Peak, err = labelled(status, "VmHWM")
 	return p, err
 }
 
-// labelled finds "label: 123" or "label: 123 kB" in lines.
+// labelled finds "label: 123 kB" in lines, and gives bytes.
 func labelled(text []byte, label string) (int64, error) {
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
 		if name != label {
 			continue
 		}
-		number, kilo := strings.CutSuffix(strings.TrimSpace(value), " kB")
-		n, err := strconv.ParseInt(number, 10, 64)
+		n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", label, err)
 		}
-		if kilo {
-			n <<= 10
-		}
-		return n, nil
+		return n << 10, nil
 	}
 	return 0, fmt.Errorf("no %s", label)
 }
@@ -122,7 +114,6 @@ type Cost struct {
 	ServerCPUPer1000 *float64 `json:"server_cpu_seconds_per_1000_ops,omitempty"`
 	ServerRSS        *int64   `json:"server_rss_bytes,omitempty"`
 	ServerPeak       *int64   `json:"server_peak_bytes,omitempty"`
-	ServerWritten    *int64   `json:"server_written_bytes,omitempty"`
 	LoadCPUPer1000   float64  `json:"load_cpu_seconds_per_1000_ops"`
 	LoadCores        float64  `json:"load_cores"` // that this process kept busy
 }
@@ -156,16 +147,14 @@ func NewCost(before, after Sample, r *Result) Cost {
 		return c
 	}
 	var cpu time.Duration
-	var rss, peak, written int64
+	var rss, peak int64
 	for i, p := range after.Processes {
-		was := before.Processes[i]
-		cpu += p.CPU - was.CPU
+		cpu += p.CPU - before.Processes[i].CPU
 		rss += p.RSS
 		peak += p.Peak
-		written += p.Written - was.Written
 	}
 	per1000 := cpu.Seconds() * 1000 / ops
-	c.ServerCPUPer1000, c.ServerRSS, c.ServerPeak, c.ServerWritten = &per1000, &rss, &peak, &written
+	c.ServerCPUPer1000, c.ServerRSS, c.ServerPeak = &per1000, &rss, &peak
 	return c
 }
 

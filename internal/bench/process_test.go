@@ -9,13 +9,12 @@ import (
 func TestParseProcess(t *testing.T) {
 	stat := []byte("42 (a name) 7 (x) S 1 42 42 0 -1 4194560 2 0 0 0 150 50 0 0 20 0 9 0 1 1 1\n")
 	status := []byte("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
-	io := []byte("rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 0\n")
-	p, err := parseProcess(stat, status, io)
-	if want := (Process{2 * time.Second, 1 << 20, 2 << 20, 4096}); err != nil || p != want {
+	p, err := parseProcess(stat, status)
+	if want := (Process{2 * time.Second, 1 << 20, 2 << 20}); err != nil || p != want {
 		t.Errorf("%+v, %v", p, err)
 	}
-	for _, bad := range [][3][]byte{{[]byte("42 (x) S"), status, io}, {stat, nil, io}, {stat, status, nil}, {stat, []byte("VmRSS: x kB\nVmHWM: 1 kB\n"), io}} {
-		if _, err := parseProcess(bad[0], bad[1], bad[2]); err == nil {
+	for _, bad := range [][2][]byte{{[]byte("42 (x) S"), status}, {stat, nil}, {stat, []byte("VmRSS: x kB\nVmHWM: 1 kB\n")}} {
+		if _, err := parseProcess(bad[0], bad[1]); err == nil {
 			t.Errorf("%q passed", bad)
 		}
 	}
@@ -41,8 +40,8 @@ func TestParseFsyncs(t *testing.T) {
 }
 
 func TestCost(t *testing.T) {
-	before := Sample{Processes: []Process{{CPU: time.Second}, {Written: 5}}, Fsyncs: map[string]int64{"a": 100, "b": 50}, Own: time.Second}
-	after := Sample{Processes: []Process{{CPU: 3 * time.Second, RSS: 10, Peak: 20}, {CPU: 2 * time.Second, RSS: 1, Peak: 2, Written: 8}},
+	before := Sample{Processes: []Process{{CPU: time.Second}, {}}, Fsyncs: map[string]int64{"a": 100, "b": 50}, Own: time.Second}
+	after := Sample{Processes: []Process{{CPU: 3 * time.Second, RSS: 10, Peak: 20}, {CPU: 2 * time.Second, RSS: 1, Peak: 2}},
 		Fsyncs: map[string]int64{"a": 140, "b": 70}, Own: 2 * time.Second}
 	result := func() *Result {
 		return &Result{Seconds: 2, Line: Line{Requests: 2000}, PerServer: []*ServerLine{{Server: "a"}, {Server: "b"}}}
@@ -50,7 +49,7 @@ func TestCost(t *testing.T) {
 	r := result()
 	c := NewCost(before, after, r)
 	if *c.FsyncsPer1000 != 30 || *r.PerServer[0].FsyncsPer1000 != 20 || *c.ServerCPUPer1000 != 2 || *c.ServerRSS != 11 ||
-		*c.ServerPeak != 22 || *c.ServerWritten != 3 || c.LoadCPUPer1000 != 0.5 || c.LoadCores != 0.5 {
+		*c.ServerPeak != 22 || c.LoadCPUPer1000 != 0.5 || c.LoadCores != 0.5 {
 		t.Errorf("%+v", c)
 	}
 	// A server that restarted or did not answer leaves the sum unknown.

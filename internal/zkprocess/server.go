@@ -216,6 +216,9 @@ func (s *Server) Suspend() (resume func() error, err error) {
 	}, nil
 }
 
+// Pid is the process id of a server that was started.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
 // Addr is where clients connect, host:port.
 func (s *Server) Addr() string {
 	return fmt.Sprintf("%s:%d", s.Host, s.ClientPort)
