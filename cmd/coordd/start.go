@@ -23,7 +23,7 @@ func startCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "start",
 		Usage:  "run a server in the foreground",
-		Flags:  []cli.Flag{configFlag(), envFlag()},
+		Flags:  []cli.Flag{configFlag(), envFlag(), pprofFlag()},
 		Action: start,
 	}
 }
@@ -87,6 +87,14 @@ func start(c *cli.Context) error {
 	}
 	if os.Getenv("GOGC") == "" {
 		go tuneCollector()
+	}
+	if addr := c.String("pprof"); addr != "" {
+		at, stop, err := servePprof(addr)
+		if err != nil {
+			return cli.Exit(err, exitInvalidArguments)
+		}
+		defer stop()
+		log.Info("profiles", "url", fmt.Sprintf("http://%s/debug/pprof/", at))
 	}
 	s, err := server.Start(cfg, log, server.Build{Version: version, Date: built})
 	if err != nil {
