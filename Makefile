@@ -7,12 +7,12 @@ FUZZTIME ?= 30s
 FUZZ ?= .
 FUZZPKGS := ./protocol ./config ./fsm ./server/peer
 # Of the tests that need more than Go, or time.
-TAGS := clients,operations,suites,conformance,deploy,chaos,differential
+TAGS := clients,operations,suites,conformance,deploy,chaos,differential,bench
 # What ci fuzzes.
 CIFUZZ := ^(FuzzFrame|FuzzRequestByOpcode|FuzzZooCfg|FuzzSnapshot)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients operations suites conformance deploy image chaos differential bench cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients operations suites conformance deploy image chaos differential bench profile bench-compare cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -78,9 +78,22 @@ differential: build ## random programs against bin/coordd and a real ZooKeeper, 
 	test/clients/install.sh >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 24h -tags differential ./test/differential -args $(ARGS)
 
-bench: build ## bin/coordd beside a real ZooKeeper, in turn (Java, Maven); SERVERS=3, ARGS="--ops set --rounds 5"
+# TMPDIR has to be on a disk: both sides sync their logs. The JVM's flags are SERVER_JVMFLAGS.
+bench: export TMPDIR ?= /var/tmp
+bench: build ## coordd beside a real ZooKeeper, in turn, into docs/performance.md (Java, Maven; 90 minutes); ROW=regexp ROUNDS=5 DURATION=5s
 	test/clients/install.sh >/dev/null
-	test/bench/bench.sh $(or $(ARGS),--ops get,set,create,mixed --sessions 16 --outstanding 256 --duration 5s)
+	cd test/bench && COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 3h -tags bench -run '^TestTable$$' \
+		-args -row '$(ROW)' -rounds $(or $(ROUNDS),5) -duration $(or $(DURATION),5s) -page $(CURDIR)/docs/performance.md $(ARGS)
+
+profile: export TMPDIR ?= /var/tmp
+profile: build ## CPU and allocation profiles of coordd under a row of make bench, into ./profiles; ROW='set 100 B' DURATION=20s
+	mkdir -p profiles
+	cd test/bench && COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 1h -tags bench -run '^TestProfile$$' \
+		-args -row '$(ROW)' -duration $(or $(DURATION),20s) -profiles $(CURDIR)/profiles
+	for kind in cpu allocs; do $(GO) tool pprof -top -nodecount 25 bin/coordd profiles/$$kind.1.pprof; done
+
+bench-compare: ## Go benchmarks of REV and of the tree, through benchstat; BENCH=regexp PKGS=./fsm COUNT=6
+	test/bench/compare.sh '$(REV)' '$(or $(BENCH),.)' '$(or $(COUNT),6)' $(PKGS)
 
 cluster: build ## three servers on 127.0.0.1, .2 and .3, files in ./cluster
 	deploy/cluster/cluster.sh start

@@ -174,8 +174,10 @@ func TestTable(t *testing.T) {
 	if len(lines) == 0 && !t.Failed() {
 		t.Fatalf("no row matches %q", *chosen)
 	}
-	table := writeTable(inOrder(lines))
-	fmt.Println(table)
+	fmt.Print(writeTable(inOrder(lines)))
+	if *scale != 1 {
+		fmt.Printf("With -scale %g: these are not the sizes that the names say.\n", *scale)
+	}
 	if *page != "" && !t.Failed() {
 		if err := updatePage(*page, lines); err != nil {
 			t.Fatal(err)

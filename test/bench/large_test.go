@@ -44,7 +44,7 @@ func million(t *testing.T, s *side) figures {
 	empty := s.sample(t)
 	tree, took := s.tree(t, scaled(1_000_000))
 	perZnode := func(bytes int64) float64 { return float64(bytes) / float64(tree.Count) }
-	f := figures{"load": took.Seconds(), "rss": perZnode(s.sample(t).Processes[0].RSS - empty.Processes[0].RSS)}
+	f := figures{"fill": took.Seconds(), "rss": perZnode(s.sample(t).Processes[0].RSS - empty.Processes[0].RSS)}
 
 	if s.kind == coordd {
 		duringSnapshots(t, s, tree, f)
@@ -127,7 +127,6 @@ func watches(t *testing.T, s *side) figures {
 	const sessions = 100
 	count := scaled(1_000_000) / sessions * sessions
 	tree, _ := s.tree(t, count/10)
-	// Sessions that have not asked for anything, first.
 	spec := &bench.Load{
 		Servers: s.addrs, Mix: bench.Mix{{Kind: bench.Watch, Weight: 1}}, Sessions: sessions, Outstanding: sessions, Requests: int64(count),
 		Keys: tree.Keys(bench.Uniform), Timeout: sessionTimeout,

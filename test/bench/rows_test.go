@@ -78,7 +78,7 @@ func scenarios() []*scenario {
 			{"binary", "binary", mebibytes, atMost, 25},
 		}},
 		{name: "1,000,000 znodes of 100 B", servers: 1, own: true, rounds: 3, admin: true, run: million, rows: []row{
-			{"seconds to load", "load", seconds, atMost, 60},
+			{"time to load", "fill", seconds, atMost, 60},
 			{"memory after the load, a znode", "rss", bytes, atMost, 320},
 			{"memory after the load, to ZooKeeper's", "rss", bytes, ratioAtMost, 0.4},
 			{"peak after a minute of writes and a snapshot, a znode", "peak", bytes, atMost, 400},

@@ -82,7 +82,7 @@ func newLine(s *scenario, r row, runs map[kind][]figures) line {
 			l.ratio = fmt.Sprintf("%.3g", ratio)
 		}
 	}
-	if own, ok := medianOf(runs[coordd], "load"); ok && r.figure != "load" {
+	if own, ok := medianOf(runs[coordd], "load"); ok {
 		l.load = fmt.Sprintf("%.2g", own)
 		if other, ok := medianOf(runs[zookeeper], "load"); ok {
 			l.load += fmt.Sprintf(", %.2g", other)
