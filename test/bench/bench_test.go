@@ -9,9 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +40,33 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "set SERVER_JVMFLAGS:", err)
 		os.Exit(1)
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		sig := <-signals
+		giveUp(fmt.Sprint(sig))
+	}()
+	// A test that runs out of time panics, and leaves its servers running.
+	if limit, err := time.ParseDuration(flag.Lookup("test.timeout").Value.String()); err == nil && limit > 0 {
+		time.AfterFunc(limit*99/100, func() { giveUp(fmt.Sprintf("-timeout %v is nearly over", limit)) })
+	}
 	os.Exit(m.Run())
+}
+
+// started are all servers, for giveUp.
+var started struct {
+	sync.Mutex
+	servers []*zkprocess.Server
+}
+
+// giveUp ends the servers and the process.
+func giveUp(why string) {
+	started.Lock() // for ever: nothing is started any more
+	for _, server := range started.servers {
+		server.Kill()
+	}
+	fmt.Fprintln(os.Stderr, "gave up:", why)
+	os.Exit(1)
 }
 
 // kind is one of the two that are compared.
@@ -92,7 +121,12 @@ func start(t *testing.T, k kind, n int, admin bool, env []string) *side {
 		// Snapshots may be asked for as often as is wanted.
 		lines = append(lines, "admin.enableServer=true", "admin.serverAddress=127.0.0.1", fmt.Sprintf("admin.serverPort=%d", s.adminPort), "admin.rateLimiterIntervalInMS=1")
 	}
-	s.servers = zkprocess.Start(t, program, n, lines...)
+	func() {
+		started.Lock()
+		defer started.Unlock() // also when Start ends the test
+		s.servers = zkprocess.Start(t, program, n, lines...)
+		started.servers = append(started.servers, s.servers...)
+	}()
 	onDisk(t, s.servers[0].DataDir)
 	for _, server := range s.servers {
 		s.addrs = append(s.addrs, server.Addr())
