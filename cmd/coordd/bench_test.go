@@ -89,6 +89,9 @@ func TestBenchCommands(t *testing.T) {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 	}
+	if _, err := benchAt(t, "--servers", at, "--at", "leader"); err == nil || !strings.Contains(err.Error(), "is a leader") {
+		t.Errorf("--at leader at a standalone server: %v", err)
+	}
 	c, err := zkclient.Dial(t.Context(), at, zkclient.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -76,17 +76,19 @@ func duringSnapshots(t *testing.T, s *side, tree bench.Tree, f figures) {
 	defer r.Close()
 	time.Sleep(*duration / 2)
 	r.Take() // until all is warm
-	var without, during, pauses []float64
+	var without, during, calm, pauses []float64
 	for range 5 {
 		time.Sleep(*duration / 2)
-		without = append(without, r.Take().P999Us)
-		s.snapshot(t)
 		result := r.Take()
+		without = append(without, result.P999Us)
+		calm = append(calm, result.StallUs/1000)
+		s.snapshot(t)
+		result = r.Take()
 		during = append(during, result.P999Us)
 		pauses = append(pauses, result.StallUs/1000)
 	}
 	f["slowdown"] = bench.Median(during) / bench.Median(without)
-	f["pause"] = bench.Median(pauses)
+	f["pause"], f["calm"] = bench.Median(pauses), bench.Median(calm)
 }
 
 // awaitWord waits until the only server answers a word with a text.

@@ -86,6 +86,7 @@ func scenarios() []*scenario {
 			{"restart until it serves", "restart", milliseconds, ratioAtMost, 0.3},
 			{"p99.9 of writes during a snapshot to that without", "slowdown", plain, atMost, 1.5},
 			{"longest time without an answer during a snapshot", "pause", milliseconds, atMost, 5},
+			{"longest time without an answer without a snapshot", "calm", milliseconds, shown, 0},
 		}},
 		{name: "1,000,000 watches", servers: 1, own: true, rounds: 3, run: watches, rows: []row{
 			{"memory of a watch", "rss", bytes, atMost, 70},
