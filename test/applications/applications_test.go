@@ -99,7 +99,7 @@ func (z *zoo) connect() string {
 func (z *zoo) leader(t *testing.T) *zkprocess.Server {
 	t.Helper()
 	var leader *zkprocess.Server
-	eventually(t, 30*time.Second, "a leader of the three servers", func() error {
+	eventually(t, patience, "a leader of the three servers", func() error {
 		for _, s := range z.servers {
 			if s.Mode() == "leader" {
 				leader = s
@@ -117,7 +117,7 @@ func (z *zoo) revive(t *testing.T, s *zkprocess.Server) {
 	if err := s.Run(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 60*time.Second, fmt.Sprintf("server %d serves again", s.ID), func() error {
+	eventually(t, patience, fmt.Sprintf("server %d serves again", s.ID), func() error {
 		if s.Mode() == "" {
 			return errors.New("it does not answer srvr")
 		}

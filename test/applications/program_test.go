@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,9 +26,11 @@ type command struct {
 	argv []string
 }
 
-// java is the argv of a Java program. Hadoop looks into classes of the JDK.
+// java is the argv of a Java program, whose main class may be a source file. Hadoop
+// looks into classes of the JDK; both Hadoop and HBase log by log4j.
 func java(classPath string, options []string, main string, args ...string) []string {
-	argv := []string{"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
+	argv := []string{"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j.configuration=file:" + absolute("log4j.properties")}
 	for _, open := range []string{"lang", "lang.reflect", "io", "net", "nio", "util", "util.concurrent", "math", "text"} {
 		argv = append(argv, "--add-opens=java.base/java."+open+"=ALL-UNNAMED")
 	}
@@ -35,6 +38,15 @@ func java(classPath string, options []string, main string, args ...string) []str
 	argv = append(argv, options...)
 	argv = append(argv, "-cp", classPath, main)
 	return append(argv, args...)
+}
+
+// absolute is the path of a file of this folder, for a program that runs elsewhere.
+func absolute(file string) string {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		panic(err) // this process has lost its working directory
+	}
+	return path
 }
 
 // program is a process under way, the first of a process group of its own.
@@ -177,6 +189,19 @@ func (p *program) alive(t *testing.T) {
 		t.Fatalf("%s has ended: %v", p.name, p.err)
 	default:
 	}
+}
+
+// listens waits until the program accepts connections at addr.
+func (p *program) listens(t *testing.T, addr string) {
+	t.Helper()
+	eventually(t, patience, p.name+" accepts connections", func() error {
+		p.alive(t)
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
 }
 
 // tail is the end of a log.
