@@ -32,6 +32,14 @@ type shape struct {
 	servers int
 	// quotas makes more of them.
 	quotas bool
+	// waits lets nodes and sessions go by themselves.
+	waits bool
+	// throttled makes requests late.
+	throttled bool
+	// maxFrame is the longest frame, where it is short.
+	maxFrame int
+	// frozen is for servers where nothing can be written.
+	frozen bool
 }
 
 // generator makes one program.
@@ -49,27 +57,58 @@ type generator struct {
 func generate(seed uint64, s shape) *program {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), shape: s, exist: []string{home}}
 	for slot := range slots {
-		g.steps = append(g.steps, step{kind: connect, slot: slot, hello: hello{from: -1, timeout: 60000}})
+		first := hello{from: newSession, timeout: longTimeout, server: g.server()}
+		if s.frozen {
+			first.readOnly = 1
+		}
+		g.steps = append(g.steps, step{kind: connect, slot: slot, hello: first})
 		if g.chance(50) {
 			g.authenticate(slot, users[g.IntN(3)])
 		}
 	}
+	switch {
+	case s.frozen:
+		for _, path := range []string{"/a", "/a/a", "/a/b", "/b", "/b/a0000000000", "/c"} {
+			g.exist = append(g.exist, home+path)
+		}
+	case !s.waits && g.chance(70):
+		g.landmarks(g.IntN(slots))
+	}
 	for len(g.steps) < s.requests {
 		switch {
+		case s.waits && len(g.steps) > s.requests/2: // one wait more comes at the end
+			return g.program(seed)
+		case s.waits:
+			g.life()
 		case s.bursts && g.chance(60):
 			g.burst()
+		case s.throttled && g.chance(10):
+			g.late(g.IntN(slots))
+		case s.servers > 1 && g.chance(3):
+			g.movedAway()
+		case s.quotas && g.chance(3):
+			g.overQuota(g.IntN(slots))
+		case s.maxFrame > 0 && g.chance(5):
+			g.largeFrame(g.IntN(slots))
 		case g.chance(7):
 			g.connection(g.IntN(slots))
 		default:
 			g.request(g.IntN(slots))
 		}
 	}
-	if s.servers > 1 {
-		for i := range g.steps {
-			g.steps[i].hello.server = g.IntN(s.servers)
-		}
+	return g.program(seed)
+}
+
+func (g *generator) program(seed uint64) *program {
+	return &program{seed: seed, steps: g.steps, roams: g.servers > 1, rests: g.ensemble, waits: g.waits, frozen: g.frozen}
+}
+
+// server is one to connect to.
+func (g *generator) server() int {
+	if g.servers < 2 {
+		return 0
 	}
-	return &program{seed: seed, steps: g.steps, roams: s.servers > 1, rests: s.ensemble}
+	return g.IntN(g.servers)
 }
 
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
@@ -146,7 +185,11 @@ func (g *generator) connection(slot int) {
 	case n < 60:
 		g.steps = append(g.steps, step{kind: hangUp, slot: slot})
 	}
-	h := hello{from: g.IntN(slots), timeout: pick(g, timeouts), readOnly: pick(g, []int{0, 0, 0, 1, -1})}
+	h := hello{from: g.IntN(slots), timeout: pick(g, timeouts), readOnly: pick(g, []int{0, 0, 0, 1, -1}), server: g.server()}
+	usual := 0
+	if g.frozen {
+		usual, h.readOnly = 1, pick(g, []int{1, 1, 1, 1, 0, -1})
+	}
 	if g.chance(30) {
 		h.from = -1 - g.IntN(2)
 	}
@@ -164,10 +207,10 @@ func (g *generator) connection(slot int) {
 	}
 	g.steps = append(g.steps, step{kind: connect, slot: slot, hello: h})
 	if g.chance(50) { // a slot without a connection tests nothing
-		g.steps = append(g.steps, step{kind: connect, slot: slot, hello: hello{from: slot, timeout: 60000}})
+		g.steps = append(g.steps, step{kind: connect, slot: slot, hello: hello{from: slot, timeout: longTimeout, readOnly: usual, server: g.server()}})
 	}
 	if h.from < 0 || h.cut > 0 || h.zxid >= zxidAhead || g.chance(40) {
-		g.steps = append(g.steps, step{kind: connect, slot: slot, hello: hello{from: -1, timeout: 60000}})
+		g.steps = append(g.steps, step{kind: connect, slot: slot, hello: hello{from: newSession, timeout: longTimeout, readOnly: usual, server: g.server()}})
 	}
 }
 
@@ -182,7 +225,11 @@ func (g *generator) ordinary(slot int) {
 	case n < 37:
 		g.add(slot, protocol.OpSetData, g.malform(protocol.OpSetData, g.setData()))
 	case n < 47:
-		if !g.quotas { // a real server checks the operations of a multi by the usage before it
+		switch {
+		case g.quotas: // a real server checks the operations of a multi by the usage before it
+		case g.chance(30):
+			g.failing(slot)
+		default:
 			g.multi(slot)
 		}
 	case n < 70:

@@ -29,6 +29,7 @@ const (
 	raw                 // bytes that are no proper frame; the server closes
 	connect             // a new connection in the slot, with its handshake
 	hangUp              // the connection is closed by the client
+	wait                // until what goes by itself has gone
 )
 
 // step is one thing that a program does. It does not depend on what servers
@@ -46,11 +47,30 @@ type step struct {
 	zxidAt int
 	back   int64
 	hello  hello
+	// movedWrite is a write over the connection that a session has left behind
+	// on another server, which is closed instead of an answer.
+	movedWrite bool
+	// stalled sends the run of requests that ends here while the leader stands
+	// still, for as long as makes those behind the first one late.
+	stalled bool
 }
+
+// What hello.from says beside slots.
+const (
+	newSession = -1
+	noSession  = -2 // one that never was
+)
+
+// longTimeout outlasts every program; shortTimeout is the least that the
+// servers of profiles with waits give.
+const (
+	longTimeout  = 60000
+	shortTimeout = 1000
+)
 
 // hello is the handshake of a connect.
 type hello struct {
-	from     int // slot whose session is taken up; -1 for a new one, -2 for one that never was
+	from     int // slot whose session is taken up, newSession or noSession
 	password passwordKind
 	zxid     zxidKind
 	timeout  int32
@@ -58,6 +78,9 @@ type hello struct {
 	version  int32
 	cut      int // bytes missing at the end
 	server   int // index of the server
+	// moves: the connection that the session has elsewhere stays, for a
+	// movedWrite.
+	moves bool
 }
 
 type passwordKind uint8
@@ -89,6 +112,20 @@ type program struct {
 	// the next request by the old list, or by ephemerals that are gone, until it
 	// has applied what its follower, having answered, has applied before it.
 	rests bool
+	waits bool // something goes by itself
+	// frozen: nothing can be written, so the sub-tree was there before.
+	frozen bool
+}
+
+// requests counts the program's requests, handshakes among them.
+func (p *program) requests() int {
+	n := 0
+	for _, s := range p.steps {
+		if s.kind != hangUp && s.kind != wait {
+			n++
+		}
+	}
+	return n
 }
 
 // with is p with other steps.
@@ -108,15 +145,17 @@ func (s *step) op() protocol.OpCode {
 // String shows a step in a transcript.
 func (s *step) String() string {
 	switch s.kind {
+	case wait:
+		return "wait"
 	case hangUp:
 		return fmt.Sprintf("conn %d: client closes", s.slot)
 	case connect:
 		h := s.hello
 		from := fmt.Sprintf("session of conn %d", h.from)
 		switch h.from {
-		case -1:
+		case newSession:
 			from = "new session"
-		case -2:
+		case noSession:
 			from = "unknown session"
 		}
 		return fmt.Sprintf("conn %d: connect, %s, password %d, zxid kind %d, timeout %d, readOnly %d, version %d, cut %d, server %d",
@@ -127,6 +166,9 @@ func (s *step) String() string {
 	behind := ""
 	if s.behind {
 		behind = "(pipelined) "
+	}
+	if s.movedWrite {
+		behind += "(session moved) "
 	}
 	return fmt.Sprintf("conn %d: %s%s", s.slot, behind, describe(s))
 }

@@ -12,8 +12,10 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"time"
 
+	"github.com/coordd/coordd/internal/zkprocess"
 	"github.com/coordd/coordd/protocol"
 )
 
@@ -40,7 +42,19 @@ type side struct {
 	// server up to date before it connects: one behind the client hangs up.
 	guides []*stream
 	runs   int
+	leader *zkprocess.Server // that a stalled step stops for a while
+	built  *tree             // of a side where nothing can be written
 }
+
+// tree is a sub-tree that was made before a side became read-only.
+type tree struct {
+	name string
+	base int64
+}
+
+// window is a span of zxids in which two correct servers may do the same
+// things in different orders, or write a different number of entries.
+type window struct{ from, to int64 }
 
 // session is one that a program has opened.
 type session struct {
@@ -62,13 +76,14 @@ type stream struct {
 	w        *bufio.Writer
 	session  *session
 	open     bool
+	left     bool  // the session has moved to another server
 	awaiting []int // steps not answered yet
 	entries  []entry
 }
 
 // entry is a frame that came, or a note about the connection.
 type entry struct {
-	step  int // that it answers; -1 for an event
+	step  int // that it answers; -1 for an event, or a note that belongs to no step
 	frame []byte
 	note  string
 	hello bool
@@ -81,7 +96,14 @@ type outcome struct {
 	began    time.Time
 	streams  []*stream
 	sessions []*session
+	windows  []window
+	stalled  bool   // something took so long that what goes by itself may have gone
 	dump     []node // final state
+}
+
+// waited is the index of the window with a zxid, -1 for none.
+func (o *outcome) waited(zxid int64) int {
+	return slices.IndexFunc(o.windows, func(w window) bool { return w.from < zxid && zxid <= w.to })
 }
 
 // node is a znode of the final state.
@@ -98,6 +120,8 @@ type runner struct {
 	last    int64 // highest zxid that this side has shown
 	streams [slots]*stream
 	known   [slots]*session // last session of a slot
+	resumed time.Time       // when the last wait ended
+	brief   bool            // there are sessions that end in silence
 }
 
 // run carries out a program and cleans up behind it.
@@ -108,10 +132,17 @@ func (s *side) run(p *program) (*outcome, error) {
 		return nil, fmt.Errorf("%s: prepare: %w", s.name, err)
 	}
 	for i := range p.steps {
-		r.step(i)
+		if err := r.step(i); err != nil {
+			return nil, fmt.Errorf("%s: step %d: %w", s.name, i, err)
+		}
+	}
+	if p.waits {
+		if err := r.wait(-1); err != nil {
+			return nil, fmt.Errorf("%s: wait at the end: %w", s.name, err)
+		}
 	}
 	for _, st := range r.streams {
-		r.drain(st)
+		r.drain(st, -1)
 	}
 	if p.roams {
 		if err := s.guide(0); err != nil {
@@ -124,6 +155,9 @@ func (s *side) run(p *program) (*outcome, error) {
 	}
 	if err := r.endSessions(); err != nil {
 		return nil, fmt.Errorf("%s: end sessions: %w", s.name, err)
+	}
+	if p.frozen {
+		return r.out, nil
 	}
 	if p.rests {
 		time.Sleep(leaderLag)
@@ -145,7 +179,7 @@ func (r *runner) prepare() error {
 		if err != nil {
 			return err
 		}
-		hello := protocol.ConnectRequest{TimeoutMs: 60000, Password: make([]byte, 16), HasReadOnly: true}
+		hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true, ReadOnly: r.p.frozen}
 		if _, err := st.call(hello.AppendTo(nil)); err != nil {
 			return fmt.Errorf("open session: %w", err)
 		}
@@ -155,14 +189,21 @@ func (r *runner) prepare() error {
 		}
 		r.super = st
 	}
+	if r.built != nil {
+		r.out.name, r.out.base, r.last = r.built.name, r.built.base, r.built.base
+		return nil
+	}
+	if r.p.waits {
+		if err := r.settle(); err != nil {
+			return err
+		}
+		r.resumed = time.Now()
+	}
 	create := protocol.CreateRequest{Path: "/" + r.out.name, ACL: protocol.WorldAnyone}
-	reply, err := r.super.call(create.AppendTo(header(1, protocol.OpCreate)))
+	h, err := r.super.ask(protocol.OpCreate, &create)
 	if err != nil {
 		return err
 	}
-	var h protocol.ReplyHeader
-	d := protocol.NewDecoder(reply)
-	h.Decode(&d)
 	if h.Err != 0 {
 		return fmt.Errorf("create /%s: %v", r.out.name, h.Err)
 	}
@@ -217,10 +258,21 @@ func (st *stream) call(frame []byte) ([]byte, error) {
 	return st.read(patience)
 }
 
-func (st *stream) end(note string) {
-	if note != "" {
-		st.entries = append(st.entries, entry{step: -1, note: note})
+// ask sends a request and returns the header of its answer.
+func (st *stream) ask(op protocol.OpCode, body protocol.Record) (protocol.ReplyHeader, error) {
+	var h protocol.ReplyHeader
+	reply, err := st.call(body.AppendTo(header(1, op)))
+	if err != nil {
+		return h, fmt.Errorf("%v: %w", op, err)
 	}
+	d := protocol.NewDecoder(reply)
+	h.Decode(&d)
+	return h, d.Err()
+}
+
+// end closes a connection, with a note on what ended it and at which step.
+func (st *stream) end(step int, note string) {
+	st.entries = append(st.entries, entry{step: step, note: note})
 	st.nc.Close()
 	st.open = false
 	st.awaiting = nil
@@ -230,55 +282,76 @@ func (st *stream) hangUp() {
 	if st.session != nil {
 		st.session.hungUp = true
 	}
-	st.end("client closed")
+	st.end(-1, "client closed")
 }
 
-func (r *runner) step(i int) {
+func (r *runner) step(i int) error {
 	s := &r.p.steps[i]
 	st := r.streams[s.slot]
 	switch s.kind {
 	case connect:
 		r.connect(i)
+	case wait:
+		return r.wait(i)
 	case hangUp:
-		r.drain(st)
+		r.drain(st, i)
 		if st != nil && st.open {
 			st.hangUp()
 		}
 	case raw:
-		if st != nil && st.open && (!r.p.roams || r.sync(st)) {
+		if st != nil && st.open && (!r.p.roams || r.sync(st, i)) {
 			st.put(s.frame, false)
 			st.w.Flush() // an error shows below
-			r.awaitClose(st)
+			r.awaitClose(st, i)
 		}
 	case request:
 		if st == nil || !st.open {
-			return
+			return nil
 		}
-		if r.p.roams && !r.sync(st) {
-			return
+		if st.left {
+			if s.movedWrite {
+				return r.between(func() error { r.request(st, i); return nil })
+			}
+			st.hangUp()
+			return nil
 		}
-		st.put(r.fill(s), true)
-		st.awaiting = append(st.awaiting, i)
-		if i+1 < len(r.p.steps) && r.p.steps[i+1].behind && r.p.steps[i+1].slot == s.slot {
-			return
+		if r.p.roams && len(st.awaiting) == 0 && !r.sync(st, i) {
+			return nil
 		}
-		st.w.Flush() // an error shows below
-		r.collect(st)
-		if op := s.op(); r.p.rests && (op == protocol.OpSetACL || op == protocol.OpCloseSession) {
-			time.Sleep(leaderLag)
-		}
+		return r.request(st, i)
 	}
+	return nil
+}
+
+// request sends a request, and reads the answers unless another one is to
+// follow at once.
+func (r *runner) request(st *stream, i int) error {
+	s := &r.p.steps[i]
+	st.put(r.fill(s), true)
+	st.awaiting = append(st.awaiting, i)
+	if i+1 < len(r.p.steps) && r.p.steps[i+1].behind && r.p.steps[i+1].slot == s.slot {
+		return nil
+	}
+	if s.stalled {
+		return r.stall(st)
+	}
+	st.w.Flush() // an error shows below
+	r.collect(st)
+	if op := s.op(); r.p.rests && (op == protocol.OpSetACL || op == protocol.OpCloseSession) {
+		time.Sleep(leaderLag)
+	}
+	return nil
 }
 
 // sync brings a server up to date before a program that uses several of them
 // asks it something. It reports false when the connection has ended.
-func (r *runner) sync(st *stream) bool {
+func (r *runner) sync(st *stream, step int) bool {
 	st.put((&protocol.PathRequest{Path: "/"}).AppendTo(header(syncXid, protocol.OpSync)), true)
 	st.w.Flush() // an error shows below
 	for {
 		frame, err := st.read(patience)
 		if err != nil {
-			st.end(ending(err))
+			st.end(step, ending(err))
 			return false
 		}
 		if len(frame) >= 4 && int32(binary.BigEndian.Uint32(frame)) == syncXid {
@@ -305,15 +378,16 @@ func (r *runner) collect(st *stream) {
 	for len(st.awaiting) > 0 && st.open {
 		frame, err := st.read(patience)
 		if err != nil {
-			st.end(ending(err))
+			st.end(st.awaiting[0], ending(err))
 			return
 		}
-		step := &r.p.steps[st.awaiting[0]]
+		answered := st.awaiting[0]
+		step := &r.p.steps[answered]
 		if isEvent(frame, step) {
 			st.entries = append(st.entries, entry{step: -1, frame: frame})
 			continue
 		}
-		st.entries = append(st.entries, entry{step: st.awaiting[0], frame: frame})
+		st.entries = append(st.entries, entry{step: answered, frame: frame})
 		st.awaiting = st.awaiting[1:]
 		d := protocol.NewDecoder(frame)
 		var h protocol.ReplyHeader
@@ -324,7 +398,7 @@ func (r *runner) collect(st *stream) {
 			st.session.closed = true
 		}
 		if closed || h.Err == protocol.Unimplemented && h.Zxid == -1 || h.Err == protocol.AuthFailed {
-			r.awaitClose(st)
+			r.awaitClose(st, -1)
 		}
 	}
 }
@@ -337,11 +411,11 @@ func isEvent(frame []byte, s *step) bool {
 }
 
 // awaitClose reads what comes before the server closes, as it must.
-func (r *runner) awaitClose(st *stream) {
+func (r *runner) awaitClose(st *stream, step int) {
 	for st.open {
 		frame, err := st.read(closeWithin)
 		if err != nil {
-			st.end(ending(err))
+			st.end(step, ending(err))
 			return
 		}
 		st.entries = append(st.entries, entry{step: -1, frame: frame})
@@ -361,8 +435,15 @@ func ending(err error) string {
 }
 
 // drain collects the events that are on their way, with a ping.
-func (r *runner) drain(st *stream) {
-	if st == nil || !st.open || r.p.roams && !r.sync(st) {
+func (r *runner) drain(st *stream, step int) {
+	if st == nil || !st.open {
+		return
+	}
+	if st.left {
+		st.hangUp()
+		return
+	}
+	if r.p.roams && !r.sync(st, step) {
 		return
 	}
 	st.put(header(protocol.XidPing, protocol.OpPing), true)
@@ -370,7 +451,7 @@ func (r *runner) drain(st *stream) {
 	for {
 		frame, err := st.read(patience)
 		if err != nil {
-			st.end(ending(err))
+			st.end(step, ending(err))
 			return
 		}
 		st.entries = append(st.entries, entry{step: -1, frame: frame})
@@ -385,10 +466,11 @@ func (r *runner) connect(i int) {
 	slot := r.p.steps[i].slot
 	req := protocol.ConnectRequest{ProtocolVersion: h.version, TimeoutMs: h.timeout, Password: make([]byte, 16),
 		HasReadOnly: h.readOnly >= 0, ReadOnly: h.readOnly > 0}
+	r.brief = r.brief || h.timeout == shortTimeout
 	var taken *session
 	switch h.from {
-	case -1:
-	case -2:
+	case newSession:
+	case noSession:
 		req.SessionID = 0x7712345678abcdef
 	default:
 		if taken = r.known[h.from]; taken == nil {
@@ -424,7 +506,7 @@ func (r *runner) connect(i int) {
 		req.LastZxidSeen = math.MaxInt64
 	}
 	if old := r.streams[slot]; old != nil && old.open {
-		r.drain(old)
+		r.drain(old, -1)
 		if old.open {
 			old.hangUp()
 		}
@@ -439,7 +521,7 @@ func (r *runner) connect(i int) {
 	r.out.streams = append(r.out.streams, st)
 	if r.p.roams {
 		if err := r.guide(h.server); err != nil {
-			st.end("guide: " + err.Error())
+			st.end(-1, "guide: "+err.Error())
 			return
 		}
 	}
@@ -447,11 +529,11 @@ func (r *runner) connect(i int) {
 	frame = frame[:len(frame)-min(h.cut, len(frame))]
 	reply, err := st.call(frame)
 	if err != nil {
-		st.end(ending(err))
+		st.end(i, ending(err))
 		return
 	}
 	st.entries = append(st.entries, entry{step: i, frame: reply, hello: true})
-	r.opened(st, reply, taken)
+	r.opened(st, reply, taken, h.moves)
 }
 
 // guide waits until a server has all that is committed.
@@ -461,7 +543,7 @@ func (s *side) guide(server int) error {
 		if err != nil {
 			return err
 		}
-		hello := protocol.ConnectRequest{TimeoutMs: 60000, Password: make([]byte, 16), HasReadOnly: true}
+		hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true}
 		if _, err := st.call(hello.AppendTo(nil)); err != nil {
 			return err
 		}
@@ -472,23 +554,25 @@ func (s *side) guide(server int) error {
 }
 
 // opened books the session of an answered handshake.
-func (r *runner) opened(st *stream, reply []byte, taken *session) {
+func (r *runner) opened(st *stream, reply []byte, taken *session, moves bool) {
 	var resp protocol.ConnectResponse
 	d := protocol.NewDecoder(reply)
 	resp.Decode(&d)
 	switch {
 	case resp.SessionID == 0:
-		r.awaitClose(st)
+		r.awaitClose(st, -1)
 		return
 	case taken != nil && resp.SessionID == taken.id:
 		st.session = taken
 		for _, other := range r.streams {
 			switch {
 			case other == nil || other == st || !other.open || other.session != taken:
-			case taken.hungUp || other.server != st.server: // a real server answers reads of a moved session's old connection, coordd closes it
+			case moves && other.server != st.server:
+				other.left = true
+			case taken.hungUp || other.left || other.server != st.server: // a real server answers reads of a moved session's old connection, coordd closes it
 				other.hangUp()
 			default:
-				r.awaitClose(other)
+				r.awaitClose(other, -1)
 			}
 		}
 	default:
@@ -502,6 +586,10 @@ func (r *runner) opened(st *stream, reply []byte, taken *session) {
 func (r *runner) endSessions() error {
 	for _, st := range r.streams {
 		if st == nil || !st.open {
+			continue
+		}
+		if st.left {
+			st.nc.Close()
 			continue
 		}
 		st.put(header(1, protocol.OpCloseSession), true)
@@ -524,9 +612,9 @@ func (r *runner) endSessions() error {
 		if err != nil {
 			return err
 		}
-		req := protocol.ConnectRequest{TimeoutMs: 60000, SessionID: s.id, Password: s.password, HasReadOnly: true}
-		_, err = st.call(req.AppendTo(nil))
-		if err == nil {
+		req := protocol.ConnectRequest{TimeoutMs: longTimeout, SessionID: s.id, Password: s.password, HasReadOnly: true, ReadOnly: r.p.frozen}
+		reply, err := st.call(req.AppendTo(nil))
+		if err == nil && !expired(reply) {
 			_, err = st.call(header(1, protocol.OpCloseSession))
 		}
 		st.nc.Close()
@@ -535,4 +623,12 @@ func (r *runner) endSessions() error {
 		}
 	}
 	return nil
+}
+
+// expired tells the answer to a handshake that gives no session.
+func expired(reply []byte) bool {
+	var resp protocol.ConnectResponse
+	d := protocol.NewDecoder(reply)
+	resp.Decode(&d)
+	return resp.SessionID == 0
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/coordd/coordd/internal/zkprocess"
 	"github.com/coordd/coordd/protocol"
 )
 
@@ -162,12 +163,13 @@ func TestPlantedFaults(t *testing.T) {
 		},
 	}
 	var between proxy
-	proxied := func(t *testing.T) *side {
-		s := realOne(t)
+	p := (&profile{start: alone}).pair(t, "ZooKeeper", zkprocess.ZooKeeper)
+	direct := p.start[1]
+	p.start[1] = func(t *testing.T) *side {
+		s := direct(t)
 		s.addrs = []string{between.listen(t, s.addrs[0])}
 		return s
 	}
-	p := &pair{t: t, start: [2]func(*testing.T) *side{realOne, proxied}}
 	p.restart()
 	prog := generate(7, shape{requests: 150})
 	if d, _, err := p.run(prog); err != nil || d != nil {

@@ -5,6 +5,7 @@ package differential
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,7 +22,8 @@ type line struct {
 
 // transcript is what an outcome says, with all that two correct servers may
 // differ in taken out: zxids count from the creation of the run's own
-// sub-tree, session ids are numbered, times must only be consistent.
+// sub-tree, or from the end of the last wait, session ids are numbered, times
+// must only be consistent. What goes by itself during a wait goes in any order.
 type transcript struct {
 	streams [][]line
 	dump    []line
@@ -78,11 +80,15 @@ func (n *normaliser) stream(st *stream) []line {
 			continue
 		}
 		text, zxid := n.event(e.frame)
+		unordered := n.closing[zxid]
+		if i := n.out.waited(zxid); i >= 0 {
+			unordered, zxid = true, math.MinInt64+int64(i)
+		}
 		if zxid != group {
 			group, from = zxid, len(lines)
 		}
 		lines = append(lines, line{-1, text})
-		if n.closing[zxid] {
+		if unordered {
 			slices.SortFunc(lines[from:], func(a, b line) int { return cmp.Compare(a.text, b.text) })
 		}
 	}
@@ -115,7 +121,16 @@ func (n *normaliser) zxid(z int64) string {
 	case z < n.out.base:
 		return "old"
 	}
-	return fmt.Sprintf("+%d", z-n.out.base)
+	text, base := "", n.out.base
+	for i, w := range n.out.windows {
+		if z > w.to {
+			text, base = fmt.Sprintf("window %d ", i), w.to
+		}
+	}
+	if i := n.out.waited(z); i >= 0 {
+		return fmt.Sprintf("in window %d", i)
+	}
+	return fmt.Sprintf("%s+%d", text, z-base)
 }
 
 func (n *normaliser) event(frame []byte) (string, int64) {
