@@ -102,6 +102,10 @@ func (a answers) ended(side int, p *program, out *outcome, e entry) {
 	case wait:
 		a.add(side, "a session that is silent", column)
 	case request:
+		if p.maxFrame > 0 && len(s.frame) > p.maxFrame {
+			a.add(side, "a frame too long", column)
+			return
+		}
 		if s.movedWrite {
 			column = moved
 		}

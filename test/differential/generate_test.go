@@ -100,7 +100,7 @@ func generate(seed uint64, s shape) *program {
 }
 
 func (g *generator) program(seed uint64) *program {
-	return &program{seed: seed, steps: g.steps, roams: g.servers > 1, rests: g.ensemble, waits: g.waits, frozen: g.frozen}
+	return &program{seed: seed, steps: g.steps, roams: g.servers > 1, rests: g.ensemble, waits: g.waits, frozen: g.frozen, maxFrame: g.maxFrame}
 }
 
 // server is one to connect to.

@@ -87,7 +87,7 @@ func (p *pair) run(prog *program) (*difference, ran, error) {
 			return compare(prog, r.texts[0], r.texts[1]), r, nil
 		}
 	}
-	return nil, ran{}, fmt.Errorf("the machine is too busy: %d times more than %v between two waits", tries, busyFor)
+	return nil, ran{}, fmt.Errorf("the machine is too busy: %d times more than %v between two waits, or a request late that was not to be", tries, busyFor)
 }
 
 // runSeeds runs the programs of n seeds, and reports what differs. It ends

@@ -192,7 +192,7 @@ func (s *side) build() error {
 	if _, err := st.call(hello.AppendTo(nil)); err != nil {
 		return fmt.Errorf("open session: %w", err)
 	}
-	s.built = &tree{name: "p0000001"}
+	s.built = &tree{name: "p0000001", began: time.Now()}
 	ann := []protocol.ACL{{Perms: protocol.PermAll, ID: protocol.ID{Scheme: "digest", ID: annDigest}}}
 	nobody := []protocol.ACL{{Perms: protocol.PermAdmin, ID: protocol.ID{Scheme: "ip", ID: "10.1.2.3"}}}
 	for _, n := range []struct {

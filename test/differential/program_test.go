@@ -114,7 +114,8 @@ type program struct {
 	rests bool
 	waits bool // something goes by itself
 	// frozen: nothing can be written, so the sub-tree was there before.
-	frozen bool
+	frozen   bool
+	maxFrame int // the longest frame, where it is short
 }
 
 // requests counts the program's requests, handshakes among them.

@@ -48,8 +48,9 @@ type side struct {
 
 // tree is a sub-tree that was made before a side became read-only.
 type tree struct {
-	name string
-	base int64
+	name  string
+	base  int64
+	began time.Time
 }
 
 // window is a span of zxids in which two correct servers may do the same
@@ -190,7 +191,7 @@ func (r *runner) prepare() error {
 		r.super = st
 	}
 	if r.built != nil {
-		r.out.name, r.out.base, r.last = r.built.name, r.built.base, r.built.base
+		r.out.name, r.out.base, r.out.began, r.last = r.built.name, r.built.base, r.built.began, r.built.base
 		return nil
 	}
 	if r.p.waits {
@@ -393,6 +394,9 @@ func (r *runner) collect(st *stream) {
 		var h protocol.ReplyHeader
 		h.Decode(&d)
 		r.last = max(r.last, h.Zxid)
+		if h.Err == protocol.ThrottledOp && !step.behind {
+			r.out.stalled = true // it was late without anybody's doing
+		}
 		closed := step.op() == protocol.OpCloseSession && h.Err == 0
 		if closed && st.session != nil {
 			st.session.closed = true

@@ -70,14 +70,15 @@ func (r *runner) between(do func() error) error {
 	if err != nil {
 		return err
 	}
-	r.out.windows = append(r.out.windows, window{from, to})
+	r.out.windows = append(r.out.windows, window{from, to - 1})
 	r.last = max(r.last, to)
 	return nil
 }
 
-// mark is the zxid of the last write of all.
+// mark takes a zxid and changes nothing: whatever comes later shows at least
+// this one, on all sides.
 func (s *side) mark() (int64, error) {
-	h, err := s.super.ask(protocol.OpSync, &protocol.PathRequest{Path: "/"})
+	h, err := s.super.ask(protocol.OpDelete, &protocol.DeleteRequest{Path: "/zookeeper/none", Version: protocol.AnyVersion})
 	return h.Zxid, err
 }
 
@@ -123,10 +124,12 @@ func (s *side) settle() error {
 	return nil
 }
 
-// stallFor makes requests late where lateAfter is the limit.
+// stallFor makes requests late where lateAfter is the limit; stopWithin is how
+// long a process runs on after it was told to stop.
 const (
-	stallFor  = 600 * time.Millisecond
-	lateAfter = 250 * time.Millisecond
+	stopWithin = 100 * time.Millisecond
+	stallFor   = 600 * time.Millisecond
+	lateAfter  = 250 * time.Millisecond
 )
 
 // stall sends what is queued while the leader stands still, and reads the
@@ -136,6 +139,7 @@ func (r *runner) stall(st *stream) error {
 	if err != nil {
 		return err
 	}
+	time.Sleep(stopWithin)
 	st.w.Flush() // an error shows below
 	time.Sleep(stallFor)
 	if err := resume(); err != nil {
