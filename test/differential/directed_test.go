@@ -84,13 +84,17 @@ func (g *generator) failing(slot int) {
 	var b []byte
 	n := 1 + g.IntN(5)
 	at := g.IntN(n)
-	for i := range n {
+	for i := 0; i < n; i++ {
 		if i == at {
 			op, body := g.refused()
 			b = part(b, op, body)
 			continue
 		}
-		switch op := pick(g, append([]protocol.OpCode{protocol.OpSetData, protocol.OpCheck, protocol.OpDelete}, creates...)); op {
+		op := pick(g, append([]protocol.OpCode{protocol.OpSetData, protocol.OpCheck, protocol.OpDelete}, creates...))
+		if op == protocol.OpDelete && (i+1 == n || i+1 == at) {
+			op = protocol.OpCheck // no room for what is to be deleted
+		}
+		switch op {
 		case protocol.OpSetData:
 			b = part(b, op, (&protocol.SetDataRequest{Path: home, Data: []byte("d"), Version: -1}).AppendTo(nil))
 		case protocol.OpCheck:
@@ -99,6 +103,7 @@ func (g *generator) failing(slot int) {
 			made := sound(protocol.OpCreate, home+"/gone")
 			b = part(b, protocol.OpCreate, body(protocol.OpCreate, &made))
 			b = part(b, op, (&protocol.DeleteRequest{Path: made.Path, Version: -1}).AppendTo(nil))
+			i++
 		default:
 			r := sound(op, home+"/m")
 			switch op {
