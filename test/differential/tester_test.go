@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -162,15 +164,7 @@ func TestPlantedFaults(t *testing.T) {
 			}
 		},
 	}
-	var between proxy
-	p := (&profile{start: alone}).pair(t, "ZooKeeper", zkprocess.ZooKeeper)
-	direct := p.start[1]
-	p.start[1] = func(t *testing.T) *side {
-		s := direct(t)
-		s.addrs = []string{between.listen(t, s.addrs[0])}
-		return s
-	}
-	p.restart()
+	p, between := proxied(t, profile{start: alone})
 	prog := generate(7, shape{requests: 150})
 	if d, _, err := p.run(prog); err != nil || d != nil {
 		t.Fatalf("without a fault: %+v, %v", d, err)
@@ -201,4 +195,56 @@ func eventOnly(f []byte, frames [][]byte) [][]byte {
 		return nil
 	}
 	return frames
+}
+
+// proxied is a pair of two real servers with a proxy before the second.
+func proxied(t *testing.T, of profile) (*pair, *proxy) {
+	between := &proxy{}
+	p := of.pair(t, "ZooKeeper", zkprocess.ZooKeeper)
+	direct := p.start[1]
+	p.start[1] = func(t *testing.T) *side {
+		s := direct(t)
+		s.addrs = []string{between.listen(t, s.addrs[0])}
+		return s
+	}
+	p.restart()
+	return p, between
+}
+
+// TestPlantedFaultInWait: what gets lost while a program waits is found too.
+func TestPlantedFaultInWait(t *testing.T) {
+	p, between := proxied(t, named("LifeCycles"))
+	prog := generate(1, shape{requests: 60, waits: true})
+	change := once(func(f []byte) [][]byte {
+		goes := bytes.Contains(f, []byte("/con")) || bytes.Contains(f, []byte("/ttl")) || bytes.Contains(f, []byte("/eph"))
+		if !event(f) || !goes || f[4+protocol.ReplyHeaderSize+3] != byte(protocol.NodeDeleted) {
+			return nil
+		}
+		return [][]byte{}
+	})
+	between.tamper.Store(&change)
+	if d, _, err := p.run(prog); err != nil || d == nil {
+		t.Errorf("a lost event: difference %v, %v", d, err)
+	}
+}
+
+// TestUnmet: an answer that only one side gave is missing, and one that is not
+// expected is named.
+func TestUnmet(t *testing.T) {
+	a := answers{}
+	for row, columns := range expected {
+		for _, column := range strings.Fields(columns) {
+			a.add(0, row, strings.ReplaceAll(column, "_", " "))
+			a.add(1, row, strings.ReplaceAll(column, "_", " "))
+		}
+	}
+	if missing, surprising := a.unmet(); len(missing)+len(surprising) > 0 {
+		t.Fatalf("of everything: %q are missing, %q are surprising", missing, surprising)
+	}
+	a["delete"]["NotEmpty"] = &[2]int{7, 0}
+	a.add(1, "ping", "NoNode")
+	missing, surprising := a.unmet()
+	if !slices.Equal(missing, []string{"delete: NotEmpty"}) || !slices.Equal(surprising, []string{"ping: NoNode"}) {
+		t.Errorf("%q are missing, %q are surprising", missing, surprising)
+	}
 }
