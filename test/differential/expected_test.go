@@ -136,7 +136,7 @@ var leftOut = []struct{ what, why string }{
 	{"deleteContainer, createSession", "a real server carries them out; refused here"},
 	// Runs of requests sent at once that race within a real server.
 	{"setACL in a run", "the requests behind it are judged by the old list or the new one, as luck has it"},
-	{"a write right behind a setACL or closeSession over another connection to a follower", "a leader is behind its follower by what it has not applied yet; programs rest 5 ms"},
+	{"a write right behind a setACL or closeSession over another connection to a follower", "a real leader can be behind its follower; programs wait for it"},
 	{"auth and sasl in a run", "are answered from another thread, ahead of replies that wait"},
 	{"closeSession, unknown operations and bad frames in a run", "what is behind them gets no answer or -112, by timing"},
 	{"a null scheme or id in a multi, in a run", "a multi that stumbles over it leaves ghosts of its operations before it to requests in flight"},

@@ -153,6 +153,7 @@ func members(t *testing.T, s *side, binary string, lines []string) {
 	if len(byMode) != 3 {
 		t.Fatalf("modes %v", byMode)
 	}
+	s.leader = servers[slices.IndexFunc(servers, func(server *zkprocess.Server) bool { return server.Addr() == byMode["leader"] })]
 	s.serve(servers, byMode["leader"], byMode["follower"], byMode["observer"])
 }
 

@@ -108,9 +108,10 @@ type program struct {
 	seed  uint64
 	steps []step
 	roams bool // connections are to several servers
-	// rests waits after each setACL and closeSession: a real leader may judge
-	// the next request by the old list, or by ephemerals that are gone, until it
-	// has applied what its follower, having answered, has applied before it.
+	// rests waits for the leader after each setACL and closeSession: a real one
+	// may judge the next request by the old list, or by ephemerals that are gone,
+	// until it has applied what its follower, having answered, has applied
+	// before it.
 	rests bool
 	waits bool // something goes by itself
 	// frozen: nothing can be written, so the sub-tree was there before.

@@ -26,8 +26,6 @@ const (
 	// closeWithin is how long a server may take to close what it has to.
 	closeWithin = 5 * time.Second
 	maxFrame    = 64 << 20
-	// leaderLag is how long a real leader may be behind its follower.
-	leaderLag = 5 * time.Millisecond
 )
 
 // side is one of the two servers compared, or one member of an ensemble and
@@ -43,6 +41,7 @@ type side struct {
 	guides []*stream
 	runs   int
 	leader *zkprocess.Server // that a stalled step stops for a while
+	book   *stream           // a connection to the leader
 	built  *tree             // of a side where nothing can be written
 }
 
@@ -161,7 +160,12 @@ func (s *side) run(p *program) (*outcome, error) {
 		return r.out, nil
 	}
 	if p.rests {
-		time.Sleep(leaderLag)
+		if r.last, err = s.mark(); err != nil {
+			return nil, fmt.Errorf("%s: mark the end: %w", s.name, err)
+		}
+		if err := r.rest(); err != nil {
+			return nil, fmt.Errorf("%s: wait for the leader: %w", s.name, err)
+		}
 	}
 	if err := s.clean(r.out.dump); err != nil {
 		return nil, fmt.Errorf("%s: clean up: %w", s.name, err)
@@ -193,6 +197,9 @@ func (r *runner) prepare() error {
 	if r.built != nil {
 		r.out.name, r.out.base, r.out.began, r.last = r.built.name, r.built.base, r.built.began, r.built.base
 		return nil
+	}
+	if err := r.rest(); err != nil {
+		return err
 	}
 	if r.p.waits {
 		if err := r.settle(); err != nil {
@@ -339,7 +346,7 @@ func (r *runner) request(st *stream, i int) error {
 	st.w.Flush() // an error shows below
 	r.collect(st)
 	if op := s.op(); r.p.rests && (op == protocol.OpSetACL || op == protocol.OpCloseSession) {
-		time.Sleep(leaderLag)
+		return r.rest()
 	}
 	return nil
 }
@@ -538,6 +545,35 @@ func (r *runner) connect(i int) {
 	}
 	st.entries = append(st.entries, entry{step: i, frame: reply, hello: true})
 	r.opened(st, reply, taken, h.moves)
+}
+
+// rest waits until the leader has applied what its follower has shown. A real
+// leader judges writes by what it has applied and what it has prepared, but
+// for access lists and the ephemerals of a closed session.
+func (r *runner) rest() error {
+	if r.leader == nil {
+		return nil
+	}
+	if r.book == nil {
+		st, err := dial(r.leader.Addr())
+		if err != nil {
+			return err
+		}
+		hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true}
+		if _, err := st.call(hello.AppendTo(nil)); err != nil {
+			return fmt.Errorf("open session: %w", err)
+		}
+		r.book = st
+	}
+	for deadline := time.Now().Add(patience); ; {
+		h, err := r.book.ask(protocol.OpExists, &protocol.PathWatchRequest{Path: "/"})
+		if err != nil || h.Zxid >= r.last {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the leader has %#x applied, not %#x", h.Zxid, r.last)
+		}
+	}
 }
 
 // guide waits until a server has all that is committed.
