@@ -52,7 +52,7 @@ func TestItself(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := named(name)
 			p.shape.requests = *requests
-			sum := p.pair(t, "ZooKeeper", zkprocess.ZooKeeper).runSeeds(*firstSeed, n, p.shape, time.Time{})
+			sum := p.pair(t, realName, zkprocess.ZooKeeper).runSeeds(*firstSeed, n, p.shape, time.Time{})
 			fmt.Printf("two real ones, %s: %v\n", name, sum)
 		})
 	}

@@ -86,7 +86,7 @@ func (p *profile) pair(t *testing.T, name string, binary func(testing.TB) string
 		}
 	}
 	os.Setenv("SERVER_JVMFLAGS", flags)
-	return &pair{t: t, start: [2]func(*testing.T) *side{starter("ZooKeeper", zkprocess.ZooKeeper), starter(name, binary)}}
+	return &pair{t: t, start: [2]func(*testing.T) *side{starter(realName, zkprocess.ZooKeeper), starter(name, binary)}}
 }
 
 func (s *side) serve(servers []*zkprocess.Server, addrs ...string) {

@@ -145,7 +145,7 @@ func (s *side) run(p *program) (*outcome, error) {
 		r.drain(st, -1)
 	}
 	if p.roams {
-		if err := s.guide(0); err != nil {
+		if err := s.guide(0, r.last); err != nil {
 			return nil, fmt.Errorf("%s: sync: %w", s.name, err)
 		}
 	}
@@ -175,7 +175,7 @@ func (s *side) run(p *program) (*outcome, error) {
 
 func (r *runner) prepare() error {
 	if r.p.roams { // the guides' sessions take zxids: before the program does
-		if err := r.guide(0); err != nil {
+		if err := r.guide(0, 0); err != nil {
 			return err
 		}
 	}
@@ -353,21 +353,35 @@ func (r *runner) request(st *stream, i int) error {
 
 // sync brings a server up to date before a program that uses several of them
 // asks it something. It reports false when the connection has ended.
+//
+// A real server may carry out a sync beside the write of another session that
+// came before it, on another thread: it is asked again then.
 func (r *runner) sync(st *stream, step int) bool {
-	st.put((&protocol.PathRequest{Path: "/"}).AppendTo(header(syncXid, protocol.OpSync)), true)
-	st.w.Flush() // an error shows below
 	for {
-		frame, err := st.read(patience)
-		if err != nil {
-			st.end(step, ending(err))
-			return false
+		st.put((&protocol.PathRequest{Path: "/"}).AppendTo(header(syncXid, protocol.OpSync)), true)
+		st.w.Flush() // an error shows below
+		for {
+			frame, err := st.read(patience)
+			if err != nil {
+				st.end(step, ending(err))
+				return false
+			}
+			var h protocol.ReplyHeader
+			d := protocol.NewDecoder(frame)
+			if h.Decode(&d); h.Xid != syncXid {
+				st.entries = append(st.entries, entry{step: -1, frame: frame})
+				continue
+			}
+			if h.Zxid >= r.last || r.name != realName {
+				return true
+			}
+			break
 		}
-		if len(frame) >= 4 && int32(binary.BigEndian.Uint32(frame)) == syncXid {
-			return true
-		}
-		st.entries = append(st.entries, entry{step: -1, frame: frame})
 	}
 }
+
+// realName is the name of sides that are real servers.
+const realName = "ZooKeeper"
 
 const syncXid = 0x5157
 
@@ -531,7 +545,7 @@ func (r *runner) connect(i int) {
 	r.streams[slot] = st
 	r.out.streams = append(r.out.streams, st)
 	if r.p.roams {
-		if err := r.guide(h.server); err != nil {
+		if err := r.guide(h.server, r.last); err != nil {
 			st.end(-1, "guide: "+err.Error())
 			return
 		}
@@ -576,8 +590,8 @@ func (r *runner) rest() error {
 	}
 }
 
-// guide waits until a server has all that is committed.
-func (s *side) guide(server int) error {
+// guide waits until a server has all that is committed, last among it.
+func (s *side) guide(server int, last int64) error {
 	for len(s.guides) < len(s.addrs) {
 		st, err := dial(s.addrs[len(s.guides)])
 		if err != nil {
@@ -589,8 +603,12 @@ func (s *side) guide(server int) error {
 		}
 		s.guides = append(s.guides, st)
 	}
-	_, err := s.guides[server].call((&protocol.PathRequest{Path: "/"}).AppendTo(header(syncXid, protocol.OpSync)))
-	return err
+	for {
+		h, err := s.guides[server].ask(protocol.OpSync, &protocol.PathRequest{Path: "/"})
+		if err != nil || h.Zxid >= last || s.name != realName {
+			return err
+		}
+	}
 }
 
 // opened books the session of an answered handshake.

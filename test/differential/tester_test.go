@@ -200,7 +200,7 @@ func eventOnly(f []byte, frames [][]byte) [][]byte {
 // proxied is a pair of two real servers with a proxy before the second.
 func proxied(t *testing.T, of profile) (*pair, *proxy) {
 	between := &proxy{}
-	p := of.pair(t, "ZooKeeper", zkprocess.ZooKeeper)
+	p := of.pair(t, realName, zkprocess.ZooKeeper)
 	direct := p.start[1]
 	p.start[1] = func(t *testing.T) *side {
 		s := direct(t)
