@@ -47,7 +47,9 @@ var profiles = []profile{
 	// Requests wait behind a write that a leader is late with.
 	{"Throttled", 4, shape{ensemble: true, throttled: true}, follower,
 		[]string{"request_throttle_max_requests=1", "request_throttle_stall_time=20", fmt.Sprintf("throttled_op_wait_time=%d", lateAfter.Milliseconds())}},
-	{"ReadOnly", 25, shape{ensemble: true, frozen: true}, left, []string{"readonlymode.enabled=true", "localSessionsEnabled=true"}},
+	// A real server takes each write that it has refused for one under way, and
+	// reads no more when there are too many.
+	{"ReadOnly", 40, shape{ensemble: true, frozen: true}, left, []string{"readonlymode.enabled=true", "localSessionsEnabled=true", "globalOutstandingLimit=100000000"}},
 }
 
 // settings are the zoo.cfg lines of all servers, unless a profile has its own.
