@@ -3,15 +3,9 @@
 package differential
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"math"
-	"net"
-	"os"
 	"slices"
 	"time"
 
@@ -55,39 +49,6 @@ type tree struct {
 // window is a span of zxids in which two correct servers may do the same
 // things in different orders, or write a different number of entries.
 type window struct{ from, to int64 }
-
-// session is one that a program has opened.
-type session struct {
-	id       int64
-	password []byte
-	closed   bool
-	// hungUp: a client has closed one of its connections without a word. A real
-	// server that gets to know of that late forgets the session's next
-	// connection with it, and does not close that one when it should.
-	hungUp bool
-}
-
-// stream is one connection with all that came over it.
-type stream struct {
-	slot     int
-	server   int
-	nc       net.Conn
-	r        *bufio.Reader
-	w        *bufio.Writer
-	session  *session
-	open     bool
-	left     bool  // the session has moved to another server
-	awaiting []int // steps not answered yet
-	entries  []entry
-}
-
-// entry is a frame that came, or a note about the connection.
-type entry struct {
-	step  int // that it answers; -1 for an event, or a note that belongs to no step
-	frame []byte
-	note  string
-	hello bool
-}
 
 // outcome is what one side made of a program.
 type outcome struct {
@@ -219,80 +180,6 @@ func (r *runner) prepare() error {
 	return nil
 }
 
-func header(xid int32, op protocol.OpCode) []byte {
-	return (&protocol.RequestHeader{Xid: xid, Op: op}).AppendTo(nil)
-}
-
-func dial(addr string) (*stream, error) {
-	nc, err := net.DialTimeout("tcp", addr, patience)
-	if err != nil {
-		return nil, err
-	}
-	return &stream{nc: nc, r: bufio.NewReader(nc), w: bufio.NewWriter(nc), open: true}, nil
-}
-
-// put queues a frame, or bytes as they are.
-func (st *stream) put(frame []byte, framed bool) {
-	if framed {
-		var length [4]byte
-		binary.BigEndian.PutUint32(length[:], uint32(len(frame)))
-		st.w.Write(length[:])
-	}
-	st.w.Write(frame) // an error shows when the answer is read
-}
-
-// read returns the next frame.
-func (st *stream) read(within time.Duration) ([]byte, error) {
-	st.nc.SetReadDeadline(time.Now().Add(within))
-	var length [4]byte
-	if _, err := io.ReadFull(st.r, length[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(length[:])
-	if n > maxFrame {
-		return nil, fmt.Errorf("frame of %d bytes", n)
-	}
-	frame := make([]byte, n)
-	_, err := io.ReadFull(st.r, frame)
-	return frame, err
-}
-
-// call sends one frame and returns the next that comes.
-func (st *stream) call(frame []byte) ([]byte, error) {
-	st.put(frame, true)
-	if err := st.w.Flush(); err != nil {
-		return nil, err
-	}
-	return st.read(patience)
-}
-
-// ask sends a request and returns the header of its answer.
-func (st *stream) ask(op protocol.OpCode, body protocol.Record) (protocol.ReplyHeader, error) {
-	var h protocol.ReplyHeader
-	reply, err := st.call(body.AppendTo(header(1, op)))
-	if err != nil {
-		return h, fmt.Errorf("%v: %w", op, err)
-	}
-	d := protocol.NewDecoder(reply)
-	h.Decode(&d)
-	return h, d.Err()
-}
-
-// end closes a connection, with a note on what ended it and at which step.
-func (st *stream) end(step int, note string) {
-	st.entries = append(st.entries, entry{step: step, note: note})
-	st.nc.Close()
-	st.open = false
-	st.awaiting = nil
-}
-
-func (st *stream) hangUp() {
-	if st.session != nil {
-		st.session.hungUp = true
-	}
-	st.end(-1, "client closed")
-}
-
 func (r *runner) step(i int) error {
 	s := &r.p.steps[i]
 	st := r.streams[s.slot]
@@ -351,40 +238,6 @@ func (r *runner) request(st *stream, i int) error {
 	return nil
 }
 
-// sync brings a server up to date before a program that uses several of them
-// asks it something. It reports false when the connection has ended.
-//
-// A real server may carry out a sync beside the write of another session that
-// came before it, on another thread: it is asked again then.
-func (r *runner) sync(st *stream, step int) bool {
-	for {
-		st.put((&protocol.PathRequest{Path: "/"}).AppendTo(header(syncXid, protocol.OpSync)), true)
-		st.w.Flush() // an error shows below
-		for {
-			frame, err := st.read(patience)
-			if err != nil {
-				st.end(step, ending(err))
-				return false
-			}
-			var h protocol.ReplyHeader
-			d := protocol.NewDecoder(frame)
-			if h.Decode(&d); h.Xid != syncXid {
-				st.entries = append(st.entries, entry{step: -1, frame: frame})
-				continue
-			}
-			if h.Zxid >= r.last || r.name != realName {
-				return true
-			}
-			break
-		}
-	}
-}
-
-// realName is the name of sides that are real servers.
-const realName = "ZooKeeper"
-
-const syncXid = 0x5157
-
 // fill puts the run's own name and zxids into a frame.
 func (r *runner) fill(s *step) []byte {
 	frame := bytes.ReplaceAll(s.frame, []byte(placeholder), []byte(r.out.name))
@@ -428,13 +281,6 @@ func (r *runner) collect(st *stream) {
 	}
 }
 
-// isEvent tells a notification from a reply.
-func isEvent(frame []byte, s *step) bool {
-	const minEvent = protocol.ReplyHeaderSize + 12
-	own := len(s.frame) >= 4 && int32(binary.BigEndian.Uint32(s.frame)) == protocol.XidNotification
-	return !own && len(frame) >= minEvent && int32(binary.BigEndian.Uint32(frame)) == protocol.XidNotification
-}
-
 // awaitClose reads what comes before the server closes, as it must.
 func (r *runner) awaitClose(st *stream, step int) {
 	for st.open {
@@ -445,18 +291,6 @@ func (r *runner) awaitClose(st *stream, step int) {
 		}
 		st.entries = append(st.entries, entry{step: -1, frame: frame})
 	}
-}
-
-// ending names the end of a connection; how TCP says it is luck.
-func ending(err error) string {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return "NO ANSWER"
-	}
-	var op *net.OpError
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) {
-		return "closed by server"
-	}
-	return err.Error()
 }
 
 // drain collects the events that are on their way, with a ping.
@@ -484,209 +318,4 @@ func (r *runner) drain(st *stream, step int) {
 			return
 		}
 	}
-}
-
-func (r *runner) connect(i int) {
-	h := r.p.steps[i].hello
-	slot := r.p.steps[i].slot
-	req := protocol.ConnectRequest{ProtocolVersion: h.version, TimeoutMs: h.timeout, Password: make([]byte, 16),
-		HasReadOnly: h.readOnly >= 0, ReadOnly: h.readOnly > 0}
-	r.brief = r.brief || h.timeout == shortTimeout
-	var taken *session
-	switch h.from {
-	case newSession:
-	case noSession:
-		req.SessionID = 0x7712345678abcdef
-	default:
-		if taken = r.known[h.from]; taken == nil {
-			return
-		}
-		req.SessionID, req.Password = taken.id, bytes.Clone(taken.password)
-	}
-	switch h.password {
-	case wrongPassword:
-		req.Password[3] ^= 0x55
-	case shortPassword:
-		req.Password = req.Password[:5]
-	case emptyPassword:
-		req.Password = []byte{}
-	case nullPassword:
-		req.Password = nil
-	}
-	if taken != nil && h.password != rightPassword {
-		for _, st := range r.streams {
-			if st != nil && st.open && st.session == taken && st.server == h.server {
-				return // a real server would close it on a stranger's word; coordd does not
-			}
-		}
-	}
-	switch h.zxid {
-	case zxidLast:
-		req.LastZxidSeen = r.last
-	case zxidNegative:
-		req.LastZxidSeen = -5
-	case zxidAhead:
-		req.LastZxidSeen = r.last + 1_000_000
-	case zxidMax:
-		req.LastZxidSeen = math.MaxInt64
-	}
-	if old := r.streams[slot]; old != nil && old.open {
-		r.drain(old, -1)
-		if old.open {
-			old.hangUp()
-		}
-	}
-	st, err := dial(r.addrs[h.server%len(r.addrs)])
-	if err != nil {
-		r.out.streams = append(r.out.streams, &stream{slot: slot, entries: []entry{{step: i, note: "connect: " + err.Error()}}})
-		return
-	}
-	st.slot, st.server = slot, h.server
-	r.streams[slot] = st
-	r.out.streams = append(r.out.streams, st)
-	if r.p.roams {
-		if err := r.guide(h.server, r.last); err != nil {
-			st.end(-1, "guide: "+err.Error())
-			return
-		}
-	}
-	frame := req.AppendTo(nil)
-	frame = frame[:len(frame)-min(h.cut, len(frame))]
-	reply, err := st.call(frame)
-	if err != nil {
-		st.end(i, ending(err))
-		return
-	}
-	st.entries = append(st.entries, entry{step: i, frame: reply, hello: true})
-	r.opened(st, reply, taken, h.moves)
-}
-
-// rest waits until the leader has applied what its follower has shown. A real
-// leader judges writes by what it has applied and what it has prepared, but
-// for access lists and the ephemerals of a closed session.
-func (r *runner) rest() error {
-	if r.leader == nil {
-		return nil
-	}
-	if r.book == nil {
-		st, err := dial(r.leader.Addr())
-		if err != nil {
-			return err
-		}
-		hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true}
-		if _, err := st.call(hello.AppendTo(nil)); err != nil {
-			return fmt.Errorf("open session: %w", err)
-		}
-		r.book = st
-	}
-	for deadline := time.Now().Add(patience); ; {
-		h, err := r.book.ask(protocol.OpExists, &protocol.PathWatchRequest{Path: "/"})
-		if err != nil || h.Zxid >= r.last {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the leader has %#x applied, not %#x", h.Zxid, r.last)
-		}
-	}
-}
-
-// guide waits until a server has all that is committed, last among it.
-func (s *side) guide(server int, last int64) error {
-	for len(s.guides) < len(s.addrs) {
-		st, err := dial(s.addrs[len(s.guides)])
-		if err != nil {
-			return err
-		}
-		hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true}
-		if _, err := st.call(hello.AppendTo(nil)); err != nil {
-			return err
-		}
-		s.guides = append(s.guides, st)
-	}
-	for {
-		h, err := s.guides[server].ask(protocol.OpSync, &protocol.PathRequest{Path: "/"})
-		if err != nil || h.Zxid >= last || s.name != realName {
-			return err
-		}
-	}
-}
-
-// opened books the session of an answered handshake.
-func (r *runner) opened(st *stream, reply []byte, taken *session, moves bool) {
-	var resp protocol.ConnectResponse
-	d := protocol.NewDecoder(reply)
-	resp.Decode(&d)
-	switch {
-	case resp.SessionID == 0:
-		r.awaitClose(st, -1)
-		return
-	case taken != nil && resp.SessionID == taken.id:
-		st.session = taken
-		for _, other := range r.streams {
-			switch {
-			case other == nil || other == st || !other.open || other.session != taken:
-			case moves && other.server != st.server:
-				other.left = true
-			case taken.hungUp || other.left || other.server != st.server: // a real server answers reads of a moved session's old connection, coordd closes it
-				other.hangUp()
-			default:
-				r.awaitClose(other, -1)
-			}
-		}
-	default:
-		st.session = &session{id: resp.SessionID, password: bytes.Clone(resp.Password)}
-		r.out.sessions = append(r.out.sessions, st.session)
-	}
-	r.known[st.slot] = st.session
-}
-
-// endSessions closes all connections and sessions that the program left.
-func (r *runner) endSessions() error {
-	for _, st := range r.streams {
-		if st == nil || !st.open {
-			continue
-		}
-		if st.left {
-			st.nc.Close()
-			continue
-		}
-		st.put(header(1, protocol.OpCloseSession), true)
-		st.w.Flush() // an error shows below
-		for {
-			if _, err := st.read(patience); err != nil {
-				break
-			}
-		}
-		st.nc.Close()
-		if st.session != nil {
-			st.session.closed = true
-		}
-	}
-	for _, s := range r.out.sessions {
-		if s.closed {
-			continue
-		}
-		st, err := dial(r.own)
-		if err != nil {
-			return err
-		}
-		req := protocol.ConnectRequest{TimeoutMs: longTimeout, SessionID: s.id, Password: s.password, HasReadOnly: true, ReadOnly: r.p.frozen}
-		reply, err := st.call(req.AppendTo(nil))
-		if err == nil && !expired(reply) {
-			_, err = st.call(header(1, protocol.OpCloseSession))
-		}
-		st.nc.Close()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-	}
-	return nil
-}
-
-// expired tells the answer to a handshake that gives no session.
-func expired(reply []byte) bool {
-	var resp protocol.ConnectResponse
-	d := protocol.NewDecoder(reply)
-	resp.Decode(&d)
-	return resp.SessionID == 0
 }
