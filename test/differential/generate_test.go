@@ -76,7 +76,7 @@ func generate(seed uint64, s shape) *program {
 	}
 	for len(g.steps) < s.requests {
 		switch {
-		case s.waits && len(g.steps) > s.requests/2: // one wait more comes at the end
+		case s.waits && len(g.steps) > s.requests/4: // waits take long
 			return g.program(seed)
 		case s.waits:
 			g.life()

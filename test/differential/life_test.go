@@ -20,7 +20,7 @@ func (g *generator) life() {
 			g.steps = append(g.steps, step{kind: connect, slot: slot, hello: hello{from: newSession, timeout: shortTimeout}})
 		}
 	}
-	for n := 14 + g.IntN(10); n > 0; n-- {
+	for n := 22 + g.IntN(10); n > 0; n-- {
 		g.lifeRequest(g.IntN(slots))
 	}
 	for slot := range watcher {

@@ -26,23 +26,23 @@ type profile struct {
 
 // profiles are all that a run goes through.
 var profiles = []profile{
-	{"Standalone", 250, shape{}, alone, nil},
+	{"Standalone", 220, shape{}, alone, nil},
 	{"StandaloneBursts", 300, shape{bursts: true}, alone, nil},
 	// Hard limits are enforced.
-	{"Quotas", 150, shape{quotas: true}, alone, []string{"enforceQuota=true"}},
+	{"Quotas", 120, shape{quotas: true}, alone, []string{"enforceQuota=true"}},
 	// TTL nodes are off.
 	{"SmallFrames", 40, shape{maxFrame: 1500}, alone, []string{"jute.maxbuffer=1500", "extendedTypesEnabled=false"}},
 	// What goes by itself goes; containers that had no child stay, or do not.
 	{"LifeCycles", 4, shape{waits: true}, alone, lifeSettings("0")},
 	{"LifeCyclesFollower", 4, shape{waits: true, ensemble: true}, follower, lifeSettings("1")},
-	{"Follower", 80, shape{ensemble: true}, follower, nil},
+	{"Follower", 60, shape{ensemble: true}, follower, nil},
 	{"FollowerBursts", 150, shape{bursts: true, ensemble: true}, follower, nil},
 	// Sessions that only the follower knows, and that become global ones with
 	// their first ephemeral, or cannot have any.
-	{"LocalSessions", 50, shape{ensemble: true}, follower, []string{"localSessionsEnabled=true", "localSessionsUpgradingEnabled=true"}},
-	{"LocalSessionsOnly", 40, shape{ensemble: true}, follower, []string{"localSessionsEnabled=true"}},
+	{"LocalSessions", 40, shape{ensemble: true}, follower, []string{"localSessionsEnabled=true", "localSessionsUpgradingEnabled=true"}},
+	{"LocalSessionsOnly", 35, shape{ensemble: true}, follower, []string{"localSessionsEnabled=true"}},
 	// Sessions go from leader to follower to observer and back.
-	{"Roaming", 40, shape{ensemble: true, servers: 3}, members, nil},
+	{"Roaming", 35, shape{ensemble: true, servers: 3}, members, nil},
 	{"RoamingBursts", 30, shape{ensemble: true, bursts: true, servers: 3}, members, nil},
 	// Requests wait behind a write that a leader is late with.
 	{"Throttled", 4, shape{ensemble: true, throttled: true}, follower,
