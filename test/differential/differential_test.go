@@ -9,7 +9,7 @@
 //	COORDD_BIN=$PWD/bin/coordd go test -v -tags differential ./test/differential
 //	... -timeout 24h -args -seeds 5000 -requests 200   longer
 //	... -timeout 24h -args -for 2h                     until the time is over, always with fresh seeds
-//	... -run 'TestProfiles/Standalone$' -args -seed 17 -seeds 1   one program again
+//	... -run TestProfiles -args -profile '^Standalone$' -seed 17 -seeds 1   one program again
 //
 // Each profile is a kind of servers with programs of its own (profiles). A run
 // of all of them ends with a table of what both have answered, by operation
@@ -24,6 +24,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "seed of the first program")
 	seeds     = flag.Int("seeds", 0, "programs a profile; 0 takes the profile's own number")
 	requests  = flag.Int("requests", 150, "requests a program, about")
+	only      = flag.String("profile", "", "regular expression of the profiles to go through; empty is all")
 	lasting   = flag.Duration("for", 0, "go through the profiles with fresh seeds until this time is over; 0 is once")
 )
 
@@ -73,9 +75,16 @@ func TestProfiles(t *testing.T) {
 	if *lasting > 0 {
 		until = time.Now().Add(*lasting)
 	}
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatalf("-profile: %v", err)
+	}
 	sums := map[string]*tally{}
 	for round := uint64(0); round == 0 || time.Now().Before(until); round++ {
 		for _, p := range profiles {
+			if !wanted.MatchString(p.name) {
+				continue
+			}
 			n := p.programs
 			if *seeds > 0 {
 				n = *seeds
@@ -90,7 +99,7 @@ func TestProfiles(t *testing.T) {
 				sums[p.name].add(sum)
 			})
 		}
-		if len(sums) == 0 || t.Failed() {
+		if t.Failed() || len(sums) == 0 {
 			break
 		}
 	}

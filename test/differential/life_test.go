@@ -76,7 +76,8 @@ func (g *generator) lifeRequest(slot int) {
 	}
 }
 
-// lifePath is where something may be that goes by itself.
+// lifePath is where something may be that goes by itself. Deeper than one
+// inside another it would take settle more looks.
 func (g *generator) lifePath() string {
-	return home + pick(g, []string{"", "", "", "/con0", "/con1", "/ttl0", "/con0/con1", "/never0"})
+	return home + pick(g, []string{"", "", "", "/con0", "/con1", "/ttl0", "/never0"})
 }
