@@ -219,8 +219,11 @@ func (a answers) schemes(side int, list []protocol.ACL, code protocol.ErrCode) {
 		return
 	}
 	for _, entry := range list {
-		row := "ACL with " + entry.ID.Scheme
-		if entry.ID.Scheme == protocol.NullString || entry.ID.Scheme == "" {
+		row := "ACL with another scheme"
+		switch scheme := entry.ID.Scheme; scheme {
+		case "world", "ip", "digest", "auth", "x509", "sasl", "super":
+			row = "ACL with " + scheme
+		case "", protocol.NullString:
 			row = "ACL without a scheme"
 		}
 		a.add(side, row, code.String())

@@ -73,8 +73,8 @@ func (g *generator) refused() (protocol.OpCode, []byte) {
 	switch g.IntN(8) {
 	case 0:
 		r.ACL = []protocol.ACL{{Perms: 31, ID: protocol.ID{Scheme: "foo", ID: "bar"}}}
-	case 1:
-		r.TTLMs = 0 // a createTTL only
+	case 1, 2:
+		r.Mode, r.TTLMs = protocol.PersistentTTL, 0 // too short, or not one of the operation's
 	}
 	return op, body(op, &r)
 }

@@ -155,6 +155,10 @@ func (g *generator) request(slot int) {
 		g.authenticate(slot, pick(g, users[:3]))
 	case n < 12 || g.quotas && n < 30:
 		g.quota(slot)
+	case n < 15:
+		if op, body := g.refused(); op != protocol.OpCheck {
+			g.add(slot, op, body)
+		}
 	default:
 		g.ordinary(slot)
 	}

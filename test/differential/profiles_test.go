@@ -31,7 +31,7 @@ var profiles = []profile{
 	// Hard limits are enforced.
 	{"Quotas", 120, shape{quotas: true}, alone, []string{"enforceQuota=true"}},
 	// TTL nodes are off.
-	{"SmallFrames", 40, shape{maxFrame: 1500}, alone, []string{"jute.maxbuffer=1500", "extendedTypesEnabled=false"}},
+	{"SmallFrames", 60, shape{maxFrame: 1500}, alone, []string{"jute.maxbuffer=1500", "extendedTypesEnabled=false"}},
 	// What goes by itself goes; containers that had no child stay, or do not.
 	{"LifeCycles", 4, shape{waits: true}, alone, lifeSettings("0")},
 	{"LifeCyclesFollower", 4, shape{waits: true, ensemble: true}, follower, lifeSettings("1")},
