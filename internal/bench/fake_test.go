@@ -24,7 +24,7 @@ type fake struct {
 	stall    time.Time     // no answers before
 	answer   func(h protocol.RequestHeader, body []byte) (protocol.ErrCode, []byte)
 	seen     []protocol.OpCode
-	bodies   [][]byte
+	pings    int
 	conns    []net.Conn
 	sessions []int64 // that connected, as they called themselves
 	down     bool
@@ -102,7 +102,9 @@ func (f *fake) reply(conn net.Conn, frame []byte) bool {
 	wait := f.cost + max(time.Until(f.stall), 0)
 	if h.Op != protocol.OpPing && h.Op != protocol.OpCloseSession {
 		f.seen = append(f.seen, h.Op)
-		f.bodies = append(f.bodies, d.Rest())
+	}
+	if h.Op == protocol.OpPing {
+		f.pings++
 	}
 	answer := f.answer
 	f.mu.Unlock()

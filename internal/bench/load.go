@@ -101,6 +101,7 @@ func Start(ctx context.Context, load *Load) (*Running, error) {
 	for i := range own.Sessions {
 		r.sessions = append(r.sessions, newSession(r, i))
 	}
+	r.loops.Go(r.ping) // from now on: to open many sessions may take longer than a timeout
 	if err := r.connect(ctx); err != nil {
 		r.Close()
 		return nil, err
@@ -121,7 +122,6 @@ func Start(ctx context.Context, load *Load) (*Running, error) {
 			r.loops.Go(s.pace)
 		}
 	}
-	r.loops.Go(r.ping)
 	context.AfterFunc(r.stopping, func() {
 		for _, s := range r.sessions {
 			s.stop()

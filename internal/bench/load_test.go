@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"context"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -253,6 +255,23 @@ func TestIdleSessionsAndTake(t *testing.T) {
 		r.Close()
 		if first.Requests != 300 || second.Requests < 699 || second.Requests > 701 || !near(first.OpsPerSecond, time.Millisecond) || !near(second.OpsPerSecond, time.Millisecond) {
 			t.Errorf("%+v\n%+v", first, second)
+		}
+	})
+}
+
+// Sessions that are open live on while others are being opened.
+func TestPingsWhileConnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{t: t, cost: time.Millisecond}
+		load := f.load()
+		load.Sessions, load.Outstanding, load.Connecting = 3, 3, 1
+		load.dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			time.Sleep(20 * time.Second) // less than the timeout, but not twice
+			return f.dial(ctx, addr)
+		}
+		r := f.run(load)
+		if f.pings < 3 || r.Errors != 0 {
+			t.Errorf("%d pings, %+v", f.pings, r)
 		}
 	})
 }
