@@ -210,13 +210,17 @@ func howMeasured() string {
 		"Data in "+os.TempDir(), said("java", "-version"), strings.TrimSpace(os.Getenv("SERVER_JVMFLAGS")), runtime.Version(), command)
 }
 
-// revision is what the tree is at.
+// revision is the commit, with a + where the code has changed since.
 func revision() string {
-	out, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
 		return "unknown"
 	}
-	return strings.TrimSpace(string(out))
+	changed, err := exec.Command("git", "status", "--porcelain", "--", ":/*.go", ":/go.mod").Output()
+	if err != nil || len(changed) > 0 {
+		return strings.TrimSpace(string(commit)) + "+"
+	}
+	return strings.TrimSpace(string(commit))
 }
 
 func TestLines(t *testing.T) {
