@@ -340,6 +340,29 @@ func Classpath(t testing.TB) string {
 	return filepath.Join(clientsDir(), "java") + ":" + string(classpath)
 }
 
+// ClassesOf is the same for the Java client of another release, one that
+// test/clients/java/versions/pom.xml names: its own classes, and the libraries of
+// 3.9.4.
+func ClassesOf(t testing.TB, version string) string {
+	t.Helper()
+	cache := install(t)
+	own, err := filepath.Glob(filepath.Join(cache, "versions", "zookeeper*-"+version+".jar"))
+	if err != nil || len(own) == 0 {
+		t.Fatalf("find the Java client %s, which install.sh brings: %v", version, err)
+	}
+	libraries, err := filepath.Glob(filepath.Join(cache, "jars", "*.jar"))
+	if err != nil {
+		t.Fatalf("find the libraries of the Java client: %v", err)
+	}
+	classpath := append([]string{filepath.Join(clientsDir(), "java")}, own...)
+	for _, jar := range libraries {
+		if !strings.HasPrefix(filepath.Base(jar), "zookeeper-") {
+			classpath = append(classpath, jar)
+		}
+	}
+	return strings.Join(classpath, ":")
+}
+
 // Python is the path of a Python interpreter that has kazoo.
 func Python(t testing.TB) string {
 	t.Helper()

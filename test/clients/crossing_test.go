@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,10 +36,14 @@ import (
 // stdin, the address of the victim that is back, it runs one more round, checks
 // the orphan, prints the zxids of a create in its first and in its last round
 // ("zxids A B", hexadecimal), and exits with 0 if all was well.
-type crossing []string
+type crossing struct {
+	program []string
+	more    []string // arguments behind the hosts
+}
 
 func (c crossing) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, c[0], append(c[1:len(c):len(c)], args...)...)
+	args = slices.Concat(c.program[1:], args, c.more)
+	return exec.CommandContext(ctx, c.program[0], args...)
 }
 
 // serverLines are what the programs need beyond the usual configuration.
@@ -49,15 +54,15 @@ func (c crossing) test(t *testing.T) {
 		addr := zkprocess.Start(t, program(t), 1, serverLines...)[0].Addr()
 		run(t, c.command(t.Context(), "operations", addr))
 	})
-	t.Run("leader killed", func(t *testing.T) { c.crossKill(t) })
+	t.Run("leader killed", func(t *testing.T) { crossKill(t, c) })
 }
 
-// crossKill kills the leader in the middle of the program, to which it gives
-// the arguments more. A real ZooKeeper would close every connection at that, so
-// there a follower is killed: what the orphan sees is the same.
-func (c crossing) crossKill(t *testing.T, more ...string) {
+// crossKill kills the leader in the middle of programs, which run side by side.
+// A real ZooKeeper would close every connection at that, so there a follower is
+// killed: what the orphan sees is the same.
+func crossKill(t *testing.T, programs ...crossing) {
 	for range 3 {
-		if c.killed(t, more) {
+		if killed(t, programs) {
 			return
 		}
 		t.Log("the victim lost its role before it was killed: once more")
@@ -67,7 +72,7 @@ func (c crossing) crossKill(t *testing.T, more ...string) {
 
 // killed reports false when the victim's role was another's at the end of the
 // first round, as may happen on a busy machine.
-func (c crossing) killed(t *testing.T, more []string) bool {
+func killed(t *testing.T, programs []crossing) bool {
 	servers := zkprocess.Start(t, program(t), 3, serverLines...)
 	role := "leader"
 	if againstZooKeeper() {
@@ -91,11 +96,13 @@ func (c crossing) killed(t *testing.T, more []string) bool {
 	list := func(order ...*zkprocess.Server) string {
 		return fmt.Sprintf("%s,%s,%s", order[0].Addr(), order[1].Addr(), order[2].Addr())
 	}
-	args := []string{"crossing", list(survivors[0], survivors[1], victim), list(victim, survivors[0], survivors[1])}
-	cmd := c.command(ctx, append(args, more...)...)
-	said, tell := start(t, cmd)
-
-	awaitLine(t, said, "round 1")
+	var running []started
+	for _, c := range programs {
+		running = append(running, start(t, c.command(ctx, "crossing", list(survivors[0], survivors[1], victim), list(victim, survivors[0], survivors[1]))))
+	}
+	for _, p := range running {
+		awaitLine(t, p.said, "round 1")
+	}
 	time.Sleep(rand.N(400 * time.Millisecond)) // anywhere in a round
 	if victim.Mode() != role {
 		return false
@@ -108,19 +115,29 @@ func (c crossing) killed(t *testing.T, more []string) bool {
 		t.Fatal(err)
 	}
 	await(t, "the killed server is back", func() bool { return victim.Mode() != "" })
-	if _, err := fmt.Fprintln(tell, victim.Addr()); err != nil {
-		t.Errorf("tell the program to end: %v", err) // what it says will tell why
+	for _, p := range running {
+		if _, err := fmt.Fprintln(p.stdin, victim.Addr()); err != nil {
+			t.Errorf("tell the program to end: %v", err) // what it says will tell why
+		}
 	}
+	for _, p := range running {
+		p.mustHaveCrossed(t)
+	}
+	return true
+}
 
+// mustHaveCrossed reads the rest of what a program says, and wants it to be all well.
+func (p started) mustHaveCrossed(t *testing.T) {
+	t.Helper()
 	var before, after int64
-	for line := range said {
+	for line := range p.said {
 		if !strings.HasPrefix(line, "round ") {
 			t.Log(line)
 		}
 		_, _ = fmt.Sscanf(line, "zxids %x %x", &before, &after) // zero without such a line
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%s: %v", filepath.Base(cmd.Path), err)
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatalf("%s: %v", strings.Join(p.cmd.Args, " "), err)
 	}
 	if before == 0 || after == 0 {
 		t.Fatal("no line with zxids")
@@ -128,12 +145,18 @@ func (c crossing) killed(t *testing.T, more []string) bool {
 	if crossed := before>>32 < after>>32; crossed == againstZooKeeper() {
 		t.Fatalf("first write at zxid %#x, last at %#x: the program crossed a change of leader: %v", before, after, crossed)
 	}
-	return true
 }
 
-// start runs cmd in the background. The lines that it prints come from said,
-// which is closed at their end; what is written to tell is its stdin.
-func start(t *testing.T, cmd *exec.Cmd) (said <-chan string, tell io.Writer) {
+// started is a program that runs. The lines that it prints come from said, which
+// is closed at their end.
+type started struct {
+	cmd   *exec.Cmd
+	said  <-chan string
+	stdin io.Writer
+}
+
+// start runs cmd in the background, until the test ends.
+func start(t *testing.T, cmd *exec.Cmd) started {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -160,7 +183,7 @@ func start(t *testing.T, cmd *exec.Cmd) (said <-chan string, tell io.Writer) {
 		}
 		_ = cmd.Wait() // it was killed, or has been waited for
 	})
-	return lines, stdin
+	return started{cmd, lines, stdin}
 }
 
 func awaitLine(t *testing.T, said <-chan string, want string) {
@@ -183,12 +206,12 @@ func TestJava(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, exec.Command("javac", append([]string{"-nowarn", "-proc:none", "-cp", zkprocess.Classpath(t), "-d", classes}, sources...)...))
-	java := crossing{"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes + ":" + zkprocess.Classpath(t), "Crossing"}
+	java := []string{"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes + ":" + zkprocess.Classpath(t), "Crossing"}
 	t.Run("alone", func(t *testing.T) {
 		addr := zkprocess.Start(t, program(t), 1, serverLines...)[0].Addr()
-		compare(t, run(t, java.command(t.Context(), "operations", addr)), "java.expected")
+		compare(t, run(t, crossing{program: java}.command(t.Context(), "operations", addr)), "java.expected")
 	})
-	t.Run("leader killed", func(t *testing.T) { java.crossKill(t, "testdata/java.expected") })
+	t.Run("leader killed", func(t *testing.T) { crossKill(t, crossing{program: java, more: []string{"testdata/java.expected"}}) })
 }
 
 func TestC(t *testing.T) {
@@ -199,10 +222,10 @@ func TestC(t *testing.T) {
 	}
 	args := append([]string{"-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", "-DTHREADED", "-o", program}, sources...)
 	run(t, exec.Command("gcc", append(args, "-lzookeeper_mt")...))
-	crossing{program}.test(t)
+	crossing{program: []string{program}}.test(t)
 }
 
 func TestNode(t *testing.T) {
 	t.Setenv("NODE_PATH", zkprocess.NodeModules(t))
-	crossing{"node", "node/crossing.js"}.test(t)
+	crossing{program: []string{"node", "node/crossing.js"}}.test(t)
 }

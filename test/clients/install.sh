@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Brings the other side of the client tests onto this machine: a real Apache
 # ZooKeeper (server, zkCli, Java client) and a Python with kazoo, at the versions
-# pinned in java/pom.xml and python/requirements.txt; where there is npm, also the
-# Node client of node/package-lock.json.
+# pinned in java/pom.xml and python/requirements.txt, and the Java clients of other
+# releases (java/versions/pom.xml); where there is npm, also the Node client of
+# node/package-lock.json.
 #
 # With the argument "suites", also a Python that can run kazoo's own tests
 # (../suites/requirements.txt).
@@ -30,6 +31,14 @@ if [ "$(cat "$cache/java.pin" 2>/dev/null)" != "$pin" ]; then
 		-DincludeScope=runtime -DoutputDirectory="$cache/jars" >&2
 	printf '%s/*' "$cache/jars" >"$cache/classpath"
 	echo "$pin" >"$cache/java.pin"
+fi
+
+pin=$(sha256sum <"$here/java/versions/pom.xml")
+if [ "$(cat "$cache/versions.pin" 2>/dev/null)" != "$pin" ]; then
+	rm -rf "$cache/versions" "$cache/versions.pin"
+	mvn -q -B -Dstyle.color=never -f "$here/java/versions/pom.xml" dependency:copy \
+		-DoutputDirectory="$cache/versions" >&2
+	echo "$pin" >"$cache/versions.pin"
 fi
 
 # environment DIRECTORY PIN REQUIREMENTS makes a Python environment in the cache.
