@@ -24,7 +24,6 @@ import (
 
 var (
 	update        = flag.Bool("update", false, "record outcomes from a real ZooKeeper instead of testing coordd")
-	page          = flag.String("page", "", "page whose table of suites gets a row of each")
 	realZooKeeper = flag.Bool("real", false, "test the tests: run a real ZooKeeper in coordd's place")
 )
 
@@ -55,28 +54,26 @@ func TestMain(m *testing.M) {
 
 func TestKazooOneServer(t *testing.T) {
 	t.Parallel()
-	judge(t, "kazoo-1", "kazoo, one server", kazoo{servers: 1, home: t.TempDir(), without: leftOut(t, "kazoo-1")})
+	judge(t, "kazoo-1", kazoo{servers: 1, home: t.TempDir(), without: leftOut(t, "kazoo-1")})
 }
 
 func TestKazooThreeServers(t *testing.T) {
 	t.Parallel()
-	judge(t, "kazoo-3", "kazoo, three servers", kazoo{servers: 3, home: t.TempDir(), without: leftOut(t, "kazoo-3")})
+	judge(t, "kazoo-3", kazoo{servers: 3, home: t.TempDir(), without: leftOut(t, "kazoo-3")})
 }
 
 func TestGoZookeeper(t *testing.T) {
 	t.Parallel()
-	judge(t, "gozk", "go-zookeeper", goZookeeper{home: t.TempDir()})
+	judge(t, "gozk", goZookeeper{home: t.TempDir()})
 }
 
 // A suite can run all of its tests, or one.
 type suite interface {
 	run(t *testing.T, test string) (o results, reasons map[string]string)
-
-	version(t *testing.T) string
 }
 
 // judge runs a suite and holds it against the outcomes on ZooKeeper.
-func judge(t *testing.T, name, title string, s suite) {
+func judge(t *testing.T, name string, s suite) {
 	start := time.Now()
 	got, reasons := s.run(t, "")
 	took := time.Since(start).Round(time.Second)
@@ -103,12 +100,6 @@ func judge(t *testing.T, name, title string, s suite) {
 			t.Fatal(err)
 		}
 		return
-	}
-	if *page != "" {
-		row := outcomes.Row{Suite: title, Version: s.version(t), There: want, Here: got, List: "../test/suites/testdata/later.txt"}
-		if err := row.Write(*page); err != nil {
-			t.Error(err)
-		}
 	}
 	for _, sentence := range verdict(want, got, later) {
 		test, _, _ := strings.Cut(sentence, ": ")
@@ -284,20 +275,6 @@ search:
 	return 0
 }
 
-// version is what requirements.txt pins.
-func (k kazoo) version(t *testing.T) string {
-	text, err := os.ReadFile("requirements.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "kazoo==")
-	version, _, ok := strings.Cut(rest, "\n")
-	if !ok {
-		t.Fatal("requirements.txt does not pin kazoo")
-	}
-	return version
-}
-
 // goZookeeper is the suite of github.com/go-zookeeper/zk. Its tests run `zkServer.sh`.
 type goZookeeper struct{ home string }
 
@@ -305,11 +282,6 @@ const (
 	goZookeeperModule = "github.com/go-zookeeper/zk@v1.0.4"
 	goZookeeperSum    = "h1:DPzxraQx7OrPyXq2phlGlNSIyWEsAox0RJmjTseMV6I="
 )
-
-func (g goZookeeper) version(*testing.T) string {
-	_, version, _ := strings.Cut(goZookeeperModule, "@v")
-	return version
-}
 
 func (g goZookeeper) run(t *testing.T, test string) (results, map[string]string) {
 	binary := filepath.Join(g.home, "zk.test")
