@@ -63,6 +63,31 @@ func readTest2JSON(r io.Reader) (o results, reasons map[string]string, err error
 	return o, reasons, lines.Err()
 }
 
+// readLibtest reads what the tests of a Rust crate print. Behind the last of them
+// stands what those that failed printed.
+func readLibtest(r io.Reader) (o results, reasons map[string]string, err error) {
+	o, reasons = results{}, map[string]string{}
+	outcome := map[string]string{"ok": pass, "ignored": skip, "FAILED": fail}
+	var failed string
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		line := lines.Text()
+		if name, ok := strings.CutPrefix(line, "---- "); ok {
+			failed, _, _ = strings.Cut(name, " ")
+			continue
+		}
+		name, said, ok := strings.Cut(strings.TrimPrefix(line, "test "), " ... ")
+		if ok && strings.HasPrefix(line, "test ") && outcome[said] != "" {
+			name, _, _ = strings.Cut(name, " - ") // "should panic"
+			o.Add(name, outcome[said])
+		} else if failed != "" {
+			reasons[failed] += line + "\n"
+		}
+	}
+	return o, reasons, lines.Err()
+}
+
 // verdict is what is wrong with got, a sentence each. later are the tests of
 // the suite that are not to pass yet, with the reason.
 func verdict(want, got results, later map[string]string) []string {
@@ -128,6 +153,33 @@ func TestReadTest2JSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !maps.Equal(o, results{"TestA": fail, "TestB/x": pass, "TestPanics": fail}) || reasons["TestA"] != "why\n" {
+		t.Errorf("got %v, %v", o, reasons)
+	}
+}
+
+func TestReadLibtest(t *testing.T) {
+	o, reasons, err := readLibtest(strings.NewReader(`
+running 4 tests
+test test_a ... ok
+test test_b::case_1 - should panic ... FAILED
+test test_slow has been running for over 60 seconds
+test test_c ... ignored
+
+failures:
+
+---- test_b::case_1 stdout ----
+thread panicked
+why
+
+failures:
+    test_b::case_1
+
+test result: FAILED. 1 passed; 1 failed
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(o, results{"test_a": pass, "test_b::case_1": fail, "test_c": skip}) || !strings.HasPrefix(reasons["test_b::case_1"], "thread panicked\nwhy\n") {
 		t.Errorf("got %v, %v", o, reasons)
 	}
 }

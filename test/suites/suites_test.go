@@ -67,8 +67,9 @@ func TestGoZookeeper(t *testing.T) {
 	judge(t, "gozk", goZookeeper{home: t.TempDir()})
 }
 
-// A suite can run all of its tests, or one.
+// A suite can run all of its tests, or one. version is its name and release.
 type suite interface {
+	version() string
 	run(t *testing.T, test string) (o results, reasons map[string]string)
 }
 
@@ -93,8 +94,8 @@ func judge(t *testing.T, name string, s suite) {
 		}
 	}
 	retry(t, s, want, got, reasons, later)
-	t.Logf("%s: %d tests passed, %d failed, %d skipped in %v; on ZooKeeper %d passed; %d are for later",
-		name, got.Count(pass), got.Count(fail), got.Count(skip), took, want.Count(pass), len(later))
+	t.Logf("%s (%s): %d tests passed, %d failed, %d skipped in %v; on ZooKeeper %d passed; %d are for later",
+		name, s.version(), got.Count(pass), got.Count(fail), got.Count(skip), took, want.Count(pass), len(later))
 	if *update {
 		if err := os.WriteFile(baseline, []byte(got.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -207,6 +208,8 @@ type kazoo struct {
 	without map[string]string // tests that are not run: some wait long for what does not come
 }
 
+func (k kazoo) version() string { return "kazoo 2.11.0" }
+
 func (k kazoo) run(t *testing.T, test string) (results, map[string]string) {
 	python := k.python(t)
 	where, err := exec.Command(python, "-c", "import kazoo.tests; print(kazoo.tests.__path__[0])").Output()
@@ -282,6 +285,8 @@ const (
 	goZookeeperModule = "github.com/go-zookeeper/zk@v1.0.4"
 	goZookeeperSum    = "h1:DPzxraQx7OrPyXq2phlGlNSIyWEsAox0RJmjTseMV6I="
 )
+
+func (g goZookeeper) version() string { return goZookeeperModule }
 
 func (g goZookeeper) run(t *testing.T, test string) (results, map[string]string) {
 	binary := filepath.Join(g.home, "zk.test")

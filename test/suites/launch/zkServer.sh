@@ -24,7 +24,7 @@ for flag in ${SERVER_JVMFLAGS:-}; do
 	flag=${flag#-D}
 	flag=${flag#zookeeper.}
 	case $flag in
-	DigestAuthenticationProvider.superDigest=* | extendedTypesEnabled=* | readonlymode.enabled=*) echo "$flag" >>"$own" ;;
+	DigestAuthenticationProvider.superDigest=* | extendedTypesEnabled=* | readonlymode.enabled=* | znode.container.checkIntervalMs=*) echo "$flag" >>"$own" ;;
 	esac
 done
 export COORDD_BIN="$SUITES_SERVER"
