@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,32 @@ func readLibtest(r io.Reader) (o results, reasons map[string]string, err error) 
 		}
 	}
 	return o, reasons, lines.Err()
+}
+
+// cppUnitName begins what CppUnit's BriefTestProgressListener says of a test. A
+// log line may follow at once, with a date or "Log Message" at its start.
+var cppUnitName = regexp.MustCompile(`(\w+::test\w+?)(?:\d{4}-|Log Message|\W)`)
+
+// readCppUnit reads what a program with CppUnit tests prints. The programs print
+// lines of their own in between. A test that did not end, since the process died,
+// has failed, and so has one that ended otherwise than with OK.
+func readCppUnit(text string) (o results, reasons map[string]string) {
+	o, reasons = results{}, map[string]string{}
+	names := cppUnitName.FindAllStringSubmatchIndex(text, -1)
+	for i, at := range names {
+		end := len(text)
+		if i+1 < len(names) {
+			end = names[i+1][2]
+		}
+		name, said := text[at[2]:at[3]], text[at[3]:end]
+		if strings.Contains(said, " : OK\n") {
+			o.Add(name, pass)
+			continue
+		}
+		o.Add(name, fail)
+		reasons[name] += said + text[max(end, len(text)-2000):] // the sentences stand at the end
+	}
+	return o, reasons
 }
 
 // verdict is what is wrong with got, a sentence each. later are the tests of
@@ -180,6 +207,24 @@ test result: FAILED. 1 passed; 1 failed
 		t.Fatal(err)
 	}
 	if !maps.Equal(o, results{"test_a": pass, "test_b::case_1": fail, "test_c": skip}) || !strings.HasPrefix(reasons["test_b::case_1"], "thread panicked\nwhy\n") {
+		t.Errorf("got %v, %v", o, reasons)
+	}
+}
+
+func TestReadCppUnit(t *testing.T) {
+	o, reasons := readCppUnit(`
+Running
+Zookeeper_a::testOne : elapsed 0 : OK
+Zookeeper_a::testLogs2022-01-01 12:00:00 connected
+ : elapsed 1212 : OK
+Zookeeper_a::testLogCallbackLog Message Received
+ : elapsed 2 : OK
+Zookeeper_a::testTwo : assertion : elapsed 3
+Zookeeper_a::testThree server started
+tests/TestA.cc:12: : equality assertion failed
+`)
+	want := results{"Zookeeper_a::testOne": pass, "Zookeeper_a::testLogs": pass, "Zookeeper_a::testLogCallback": pass, "Zookeeper_a::testTwo": fail, "Zookeeper_a::testThree": fail}
+	if !maps.Equal(o, want) || !strings.Contains(reasons["Zookeeper_a::testTwo"], "equality assertion") {
 		t.Errorf("got %v, %v", o, reasons)
 	}
 }
