@@ -242,7 +242,7 @@ fn ask(port: u16, word: &str) -> Option<String> {
 }
 
 fn await_that(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180); // a JVM on a busy machine takes long
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         sleep(Duration::from_millis(50));
