@@ -1,6 +1,6 @@
 // Package clients runs coordd under the clients people already have: zkCli, the
-// Java, C and Node clients and kazoo, all as released. It has only tests, behind a
-// build tag:
+// Java clients from 3.4 to 3.9, the C and Node clients and kazoo, all as released. It
+// has only tests, behind a build tag:
 //
 //	COORDD_BIN=/path/to/coordd go test -count=1 -tags clients ./test/clients
 //
