@@ -44,7 +44,7 @@ cat >zoo.cfg <<-END
 	admin.enableServer=false
 	$members
 END
-SERVER_JVMFLAGS=$flags "$SUITES_LAUNCH/zkServer.sh" start-foreground zoo.cfg >>log 2>&1 </dev/null &
+SERVER_JVMFLAGS=$flags "$SUITES_LAUNCH/zkServer.sh" start-foreground "$PWD/zoo.cfg" >>log 2>&1 </dev/null &
 echo $! >pid
 
 if [ "$1" = startCleanReadOnly ]; then
@@ -54,7 +54,9 @@ fi
 for _ in {1..600}; do
 	if { exec 3<>/dev/tcp/127.0.0.1/22181; } 2>/dev/null; then
 		printf srvr >&3
-		if grep -q '^Mode: ' <&3; then exit 0; fi
+		# A ZooKeeper that is about to start may leave the connection open, without an answer.
+		if timeout 2 grep -q '^Mode: ' <&3; then exit 0; fi
+		exec 3>&-
 	fi
 	kill -0 "$(cat pid)" || break
 	sleep 0.1
