@@ -15,7 +15,7 @@ import (
 
 // TestCClient runs before the others: its server has a port that they could take.
 func TestCClient(t *testing.T) {
-	judge(t, "c", cClient{home: t.TempDir()})
+	judge(t, "c", "C client (Debian)", cClient{home: t.TempDir()})
 }
 
 // cClient is the suite of ZooKeeper's C client, as Debian packages it. Its tests
@@ -33,7 +33,7 @@ var cClasses = []string{
 // cPort is where their server is.
 const cPort = 22181
 
-func (c cClient) version() string { return "libzookeeper-mt 3.8.0-11+deb12u2" }
+func (c cClient) version(t *testing.T) string { return pinned(t, "c/install.sh", "\nversion=", "\n") }
 
 func (c cClient) run(t *testing.T, test string) (results, map[string]string) {
 	install := exec.Command("c/install.sh")

@@ -13,14 +13,16 @@ import (
 
 func TestRustClient(t *testing.T) {
 	t.Parallel()
-	judge(t, "rust", rustClient{home: t.TempDir()})
+	judge(t, "rust", "Rust zookeeper-client", rustClient{home: t.TempDir()})
 }
 
 // rustClient is the suite of the crate zookeeper-client. Its tests start servers
 // by testcontainers, for which rust/testcontainers stands in.
 type rustClient struct{ home string }
 
-func (r rustClient) version() string { return "zookeeper-client 0.11.2" }
+func (r rustClient) version(t *testing.T) string {
+	return pinned(t, "rust/Cargo.toml", "zookeeper-client = \"=", "\"")
+}
 
 func (r rustClient) run(t *testing.T, test string) (results, map[string]string) {
 	binary := filepath.Join(r.home, "zookeeper")

@@ -24,6 +24,7 @@ import (
 
 var (
 	update        = flag.Bool("update", false, "record outcomes from a real ZooKeeper instead of testing coordd")
+	page          = flag.String("page", "", "page whose table of suites gets a row of each")
 	realZooKeeper = flag.Bool("real", false, "test the tests: run a real ZooKeeper in coordd's place")
 )
 
@@ -54,27 +55,28 @@ func TestMain(m *testing.M) {
 
 func TestKazooOneServer(t *testing.T) {
 	t.Parallel()
-	judge(t, "kazoo-1", kazoo{servers: 1, home: t.TempDir(), without: leftOut(t, "kazoo-1")})
+	judge(t, "kazoo-1", "kazoo, one server", kazoo{servers: 1, home: t.TempDir(), without: leftOut(t, "kazoo-1")})
 }
 
 func TestKazooThreeServers(t *testing.T) {
 	t.Parallel()
-	judge(t, "kazoo-3", kazoo{servers: 3, home: t.TempDir(), without: leftOut(t, "kazoo-3")})
+	judge(t, "kazoo-3", "kazoo, three servers", kazoo{servers: 3, home: t.TempDir(), without: leftOut(t, "kazoo-3")})
 }
 
 func TestGoZookeeper(t *testing.T) {
 	t.Parallel()
-	judge(t, "gozk", goZookeeper{home: t.TempDir()})
+	judge(t, "gozk", "go-zookeeper", goZookeeper{home: t.TempDir()})
 }
 
-// A suite can run all of its tests, or one. version is its name and release.
+// A suite can run all of its tests, or one.
 type suite interface {
-	version() string
+	version(t *testing.T) string
 	run(t *testing.T, test string) (o results, reasons map[string]string)
 }
 
-// judge runs a suite and holds it against the outcomes on ZooKeeper.
-func judge(t *testing.T, name string, s suite) {
+// judge runs a suite and holds it against the outcomes on ZooKeeper. title is what
+// readers know it by.
+func judge(t *testing.T, name, title string, s suite) {
 	start := time.Now()
 	got, reasons := s.run(t, "")
 	took := time.Since(start).Round(time.Second)
@@ -94,13 +96,19 @@ func judge(t *testing.T, name string, s suite) {
 		}
 	}
 	retry(t, s, want, got, reasons, later)
-	t.Logf("%s (%s): %d tests passed, %d failed, %d skipped in %v; on ZooKeeper %d passed; %d are for later",
-		name, s.version(), got.Count(pass), got.Count(fail), got.Count(skip), took, want.Count(pass), len(later))
+	t.Logf("%s %s: %d tests passed, %d failed, %d skipped in %v; on ZooKeeper %d passed; %d are for later",
+		title, s.version(t), got.Count(pass), got.Count(fail), got.Count(skip), took, want.Count(pass), len(later))
 	if *update {
 		if err := os.WriteFile(baseline, []byte(got.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
+	}
+	if *page != "" {
+		row := outcomes.Row{Suite: title, Version: s.version(t), There: want, Here: got, List: "../test/suites/testdata/later.txt"}
+		if err := row.Write(*page); err != nil {
+			t.Error(err)
+		}
 	}
 	for _, sentence := range verdict(want, got, later) {
 		test, _, _ := strings.Cut(sentence, ": ")
@@ -163,6 +171,22 @@ func leftOut(t *testing.T, name string) map[string]string {
 	return later
 }
 
+// pinned is what stands between two texts in the file that says which version is
+// installed.
+func pinned(t *testing.T, file, before, after string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), before)
+	version, _, ok := strings.Cut(rest, after)
+	if !ok {
+		t.Fatalf("%s has nothing between %q and %q", file, before, after)
+	}
+	return version
+}
+
 // server is the server under test: coordd, or a real ZooKeeper with -update or -real.
 func server(t *testing.T) string {
 	if *update || *realZooKeeper {
@@ -208,7 +232,7 @@ type kazoo struct {
 	without map[string]string // tests that are not run: some wait long for what does not come
 }
 
-func (k kazoo) version() string { return "kazoo 2.11.0" }
+func (k kazoo) version(t *testing.T) string { return pinned(t, "requirements.txt", "kazoo==", "\n") }
 
 func (k kazoo) run(t *testing.T, test string) (results, map[string]string) {
 	python := k.python(t)
@@ -286,7 +310,10 @@ const (
 	goZookeeperSum    = "h1:DPzxraQx7OrPyXq2phlGlNSIyWEsAox0RJmjTseMV6I="
 )
 
-func (g goZookeeper) version() string { return goZookeeperModule }
+func (g goZookeeper) version(*testing.T) string {
+	_, version, _ := strings.Cut(goZookeeperModule, "@v")
+	return version
+}
 
 func (g goZookeeper) run(t *testing.T, test string) (results, map[string]string) {
 	binary := filepath.Join(g.home, "zk.test")
