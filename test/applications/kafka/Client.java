@@ -16,17 +16,18 @@ import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
  * A user of Kafka, with the clients' defaults: acks=all, idempotent, retries for
- * two minutes.
+ * two minutes. But for one: a client that has last heard of the brokers while only
+ * one was alive would never find the other when that one dies.
  *
  * <pre>
  * Client create  BROKERS TOPIC PARTITIONS   two replicas of each
  * Client produce BROKERS TOPIC              one record after another, until SIGTERM
- * Client consume BROKERS TOPIC              everything that is in it now
+ * Client consume BROKERS TOPIC              every record that is in it now
  * </pre>
  *
  * produce prints "MILLISECONDS written N" for each record that was acknowledged
  * and "MILLISECONDS failed N REASON" for one that was given up; consume prints
- * each record on a line.
+ * the numbers.
  */
 public class Client {
     private static volatile boolean ended;
@@ -34,6 +35,7 @@ public class Client {
     public static void main(String[] args) throws Exception {
         Map<String, Object> config = new HashMap<>();
         config.put("bootstrap.servers", args[1]);
+        config.put("metadata.recovery.strategy", "rebootstrap");
         switch (args[0]) {
             case "create":
                 create(config, args[2], Integer.parseInt(args[3]));
@@ -71,12 +73,12 @@ public class Client {
             for (int n = 0; !ended; n++) {
                 String result = "written " + n;
                 try {
-                    producer.send(new ProducerRecord<>(topic, n % partitions, null, "record " + n)).get();
+                    producer.send(new ProducerRecord<>(topic, n % partitions, null, String.valueOf(n))).get();
                 } catch (Exception e) {
                     result = "failed " + n + " " + e;
                 }
                 System.out.println(System.currentTimeMillis() + " " + result);
-                Thread.sleep(5);
+                Thread.sleep(20);
             }
         }
     }
