@@ -79,6 +79,7 @@ func (h *hdfs) losesNameNode(t *testing.T, w *load, killed, zkfc bool) {
 	}
 	active.process.kill()
 	eventually(t, patience, standby.id+" becomes active", func() error {
+		standby.supervise(t)
 		return standby.is("active")
 	})
 	report(t, "HDFS", what+": the other is active", killed, time.Since(start))
@@ -239,7 +240,7 @@ func (h *hdfs) await(t *testing.T) (active, standby *nameNode) {
 		}
 		for n, state := range map[*nameNode]string{active: "active", standby: "standby"} {
 			n.process.alive(t)
-			n.zkfc.alive(t)
+			n.supervise(t)
 			if err := n.is(state); err != nil {
 				return err
 			}
@@ -254,6 +255,23 @@ func (h *hdfs) await(t *testing.T) (active, standby *nameNode) {
 		return nil
 	})
 	return active, standby
+}
+
+// supervise fails the test if the ZKFC has ended. On a real ZooKeeper it starts it
+// again, as a service manager would: there every client loses its connection with the
+// servers' leader, and a ZKFC that fails to connect three times gives up.
+func (n *nameNode) supervise(t *testing.T) {
+	t.Helper()
+	if !*realServers {
+		n.zkfc.alive(t)
+		return
+	}
+	select {
+	case <-n.zkfc.exited:
+		t.Logf("the ZKFC of %s has given up: %v", n.id, n.zkfc.err)
+		n.zkfc = n.zkfcIs.start(t)
+	default:
+	}
 }
 
 // bean is what this test wants of a NameNode's JMX beans.
