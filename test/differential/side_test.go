@@ -67,6 +67,18 @@ func (o *outcome) waited(zxid int64) int {
 	return slices.IndexFunc(o.windows, func(w window) bool { return w.from < zxid && zxid <= w.to })
 }
 
+// before is the zxid that lies back zxids before another one, not counting
+// those in windows.
+func (o *outcome) before(zxid, back int64) int64 {
+	zxid -= back
+	for _, w := range slices.Backward(o.windows) {
+		if zxid <= w.to {
+			zxid -= w.to - w.from
+		}
+	}
+	return zxid
+}
+
 // node is a znode of the final state.
 type node struct {
 	path              string
@@ -243,7 +255,7 @@ func (r *runner) fill(s *step) []byte {
 	frame := bytes.ReplaceAll(s.frame, []byte(placeholder), []byte(r.out.name))
 	if s.zxidAt > 0 && s.zxidAt+8 <= len(frame) {
 		frame = bytes.Clone(frame)
-		binary.BigEndian.PutUint64(frame[s.zxidAt:], uint64(r.last-s.back))
+		binary.BigEndian.PutUint64(frame[s.zxidAt:], uint64(r.out.before(r.last, s.back)))
 	}
 	return frame
 }
