@@ -76,23 +76,32 @@ func (r *runner) rest() error {
 	}
 }
 
-// guide waits until a server has all that is committed, last among it.
-func (s *side) guide(server int, last int64) error {
+// catchUp waits until a server has all that this side has shown, and takes note
+// of what more it has.
+func (r *runner) catchUp(server int) error {
+	last, err := r.guide(server, r.last)
+	r.last = max(r.last, last)
+	return err
+}
+
+// guide waits until a server has all that is committed, last among it, and
+// returns the last that it has.
+func (s *side) guide(server int, last int64) (int64, error) {
 	for len(s.guides) < len(s.addrs) {
 		st, err := dial(s.addrs[len(s.guides)])
 		if err != nil {
-			return err
+			return 0, err
 		}
 		hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true}
 		if _, err := st.call(hello.AppendTo(nil)); err != nil {
-			return err
+			return 0, err
 		}
 		s.guides = append(s.guides, st)
 	}
 	for {
 		h, err := s.guides[server].ask(protocol.OpSync, &protocol.PathRequest{Path: "/"})
 		if err != nil || h.Zxid >= last || s.name != realName {
-			return err
+			return h.Zxid, err
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestLimits(t *testing.T) {
 func open(addr string) (*stream, string) {
 	st, err := dial(addr)
 	if err != nil {
-		return nil, err.Error()
+		return nil, closedOr(err) // closed as soon as it was there
 	}
 	hello := protocol.ConnectRequest{TimeoutMs: longTimeout, Password: make([]byte, 16), HasReadOnly: true}
 	if _, err := st.call(hello.AppendTo(nil)); err != nil {

@@ -81,7 +81,7 @@ func (r *runner) connect(i int) {
 	r.streams[slot] = st
 	r.out.streams = append(r.out.streams, st)
 	if r.p.roams {
-		if err := r.guide(h.server, r.last); err != nil {
+		if err := r.catchUp(h.server); err != nil {
 			st.end(-1, "guide: "+err.Error())
 			return
 		}
@@ -95,6 +95,11 @@ func (r *runner) connect(i int) {
 	}
 	st.entries = append(st.entries, entry{step: i, frame: reply, hello: true})
 	r.opened(st, reply, taken, h.moves)
+	if r.p.roams && st.open { // a new session has taken a zxid, and does not say which
+		if err := r.catchUp(h.server); err != nil {
+			st.end(-1, "guide: "+err.Error())
+		}
+	}
 }
 
 // opened books the session of an answered handshake.

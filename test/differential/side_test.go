@@ -118,7 +118,7 @@ func (s *side) run(p *program) (*outcome, error) {
 		r.drain(st, -1)
 	}
 	if p.roams {
-		if err := s.guide(0, r.last); err != nil {
+		if err := r.catchUp(0); err != nil {
 			return nil, fmt.Errorf("%s: sync: %w", s.name, err)
 		}
 	}
@@ -148,7 +148,7 @@ func (s *side) run(p *program) (*outcome, error) {
 
 func (r *runner) prepare() error {
 	if r.p.roams { // the guides' sessions take zxids: before the program does
-		if err := r.guide(0, 0); err != nil {
+		if err := r.catchUp(0); err != nil {
 			return err
 		}
 	}
