@@ -217,7 +217,13 @@ func (r *runner) step(i int) error {
 		}
 		if st.left {
 			if s.movedWrite {
-				return r.between(func() error { r.request(st, i); return nil })
+				return r.between(func() error {
+					if err := r.request(st, i); err != nil {
+						return err
+					}
+					// It may be on its way to the leader still, to be refused there.
+					return r.catchUp(st.server)
+				})
 			}
 			st.hangUp()
 			return nil
