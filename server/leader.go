@@ -175,6 +175,7 @@ func (l *reign) sendDigest(at fsm.Mark) { l.hear(l.s.id, at) }
 // lead follows Raft's word on this server's leadership.
 func (s *Server) lead() {
 	var current *reign
+	var last uint64 // term of the last reign
 	stop := func() {
 		if current != nil {
 			current.end()
@@ -202,11 +203,11 @@ func (s *Server) lead() {
 		case leads = <-s.replica.Terms():
 			stop()
 			if leads {
-				current = s.beginReign()
+				current = s.beginReign(&last)
 			}
 		case <-again:
 			if s.replica.Leads() {
-				current = s.beginReign()
+				current = s.beginReign(&last)
 			}
 		case <-ended:
 			stop()
@@ -218,8 +219,9 @@ func (s *Server) lead() {
 }
 
 // beginReign logs the term's first entry and, once it is applied, opens for
-// streams and starts the expiry clock. It returns nil when leadership is gone.
-func (s *Server) beginReign() *reign {
+// streams and starts the expiry clock. last is the term of the reign before. It
+// returns nil when leadership is gone.
+func (s *Server) beginReign(last *uint64) *reign {
 	first := fsm.NewEntry(time.Now().UnixMilli())
 	var fresh bool
 	s.replica.View(func(m *fsm.Machine) { fresh = m.ClusterID() == [16]byte{} })
@@ -235,7 +237,9 @@ func (s *Server) beginReign() *reign {
 	l := newReign(s, term)
 	s.log.Info("leading", "term", term)
 	var stored uint64
-	s.startTracker()
+	// A leader that served has an entry of its term in the log.
+	s.startTracker(*last != 0 && s.replica.PreviousTerm() == *last)
+	*last = term
 	s.replica.View(func(m *fsm.Machine) { stored, _, _ = m.Stream(s.id) })
 	go l.run()
 	s.setReign(l)

@@ -253,15 +253,25 @@ func (s *Server) serveStream(l *reign, conn *peer.Conn, member uint8, typ byte, 
 	return nil
 }
 
-// startTracker gives every session its full timeout from now on.
-func (s *Server) startTracker() {
+// regained is how long, beside a tick, sessions may live at least once a leader
+// that was voted out leads again: servers repeat after a second what the leader
+// has not acknowledged (Server.reportLife).
+const regained = time.Second
+
+// startTracker gives every session its full timeout from now on; what it had
+// left, if this leader succeeds itself.
+func (s *Server) startTracker(again bool) {
 	s.replica.View(func(m *fsm.Machine) {
 		var all []session.Session
 		m.EachSession(func(i fsm.SessionInfo) bool {
 			all = append(all, session.Session{ID: i.ID, Timeout: time.Duration(i.TimeoutMs) * time.Millisecond, Epoch: i.Epoch})
 			return true
 		})
-		s.tracker.Start(all)
+		if again {
+			s.tracker.Resume(all, s.cfg.TickTime+regained)
+		} else {
+			s.tracker.Start(all)
+		}
 	})
 }
 

@@ -51,6 +51,9 @@ func (f *machineFSM) ApplyBatch(logs []*raft.Log) []any {
 				<-f.stop
 				runtime.Goexit() // nothing after this entry may be applied
 			}
+			if l.Term != f.term {
+				f.term, f.termBefore = l.Term, f.term
+			}
 			f.sink.Entry(f.machine)
 		}
 		f.applied = l.Index
@@ -99,6 +102,7 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	plant(m)
 	f.mu.Lock()
 	f.machine, f.applied, f.core.passed = m, index, index
+	f.term, f.termBefore = 0, 0
 	f.lastSnapshot.Store(&SnapshotInfo{Zxid: m.Zxid(), At: snapshotTaken(s.id), id: s.id})
 	did := SnapshotLoaded
 	if f.running {

@@ -153,10 +153,11 @@ type Replica struct {
 	joining uint64 // guarded by joinMu
 	latest  *core  // the one that starts or runs; guarded by joinMu
 
-	mu      sync.RWMutex
-	machine *fsm.Machine // guarded by mu
-	running bool         // Raft has started: a restore now replaces live state. Guarded by mu.
-	applied uint64       // index of the last entry applied, or of the snapshot restored after it. Guarded by mu.
+	mu               sync.RWMutex
+	machine          *fsm.Machine // guarded by mu
+	running          bool         // Raft has started: a restore now replaces live state. Guarded by mu.
+	term, termBefore uint64       // of the last entry applied, and of the last one of another term before it; 0 if not known. Guarded by mu.
+	applied          uint64       // index of the last entry applied, or of the snapshot restored after it. Guarded by mu.
 }
 
 // Open starts Raft on what the stores hold. A server without a log stays
@@ -317,6 +318,15 @@ func (r *Replica) Indexes() (last, applied uint64) {
 	applied = r.applied
 	r.mu.RUnlock()
 	return r.current.Load().raft.LastIndex(), applied
+}
+
+// PreviousTerm returns the term of the last entry that was applied before those of
+// the latest term; 0 if that is not known here. Who led in between, if anybody did,
+// had nothing committed.
+func (r *Replica) PreviousTerm() uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.termBefore
 }
 
 // Members returns the group of the latest configuration in the log.

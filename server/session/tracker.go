@@ -50,6 +50,13 @@ type Tracker struct {
 	sessions map[int64]*tracked
 	buckets  map[int64][]*tracked // by the tick at whose start they are due
 	next     int64                // the first tick not yet looked at
+	left     map[int64]left       // when not running: of the sessions when it was stopped
+}
+
+// left is what a session at epoch had left to live.
+type left struct {
+	epoch uint32
+	time  time.Duration
 }
 
 // tracked is a session in exactly one bucket. Touching it moves only its due
@@ -71,24 +78,40 @@ func New(tick time.Duration, expire func(id int64, epoch uint32)) *Tracker {
 
 // Start begins a term as leader: the sessions given are all there are, and
 // each has its full timeout from now. A tracker that runs is stopped first.
-func (t *Tracker) Start(sessions []Session) {
+func (t *Tracker) Start(sessions []Session) { t.begin(sessions, 0) }
+
+// Resume begins a term as Start does, when nobody else has led since Stop: a
+// session that is still at the same epoch goes on with what it had left, and
+// with grace, in which the other servers can report the life they saw meanwhile.
+// A leader that is voted out and in again all the time would otherwise keep dead
+// sessions for as long as that lasts.
+func (t *Tracker) Resume(sessions []Session, grace time.Duration) { t.begin(sessions, grace) }
+
+// begin starts the clock; without grace, nothing is taken from the last term.
+func (t *Tracker) begin(sessions []Session, grace time.Duration) {
 	t.control.Lock()
 	defer t.control.Unlock()
 	t.halt()
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := t.left
+	t.left = nil
 	t.clock, t.woke, t.next = 0, time.Now(), 1
 	t.sessions = make(map[int64]*tracked, len(sessions))
 	t.buckets = make(map[int64][]*tracked)
 	t.stop, t.stopped = make(chan struct{}), make(chan struct{})
 	for _, s := range sessions {
-		t.openLocked(s)
+		life := s.Timeout
+		if b, ok := before[s.ID]; grace > 0 && ok && b.epoch == s.Epoch {
+			life = min(life, max(b.time, 0)+grace)
+		}
+		t.openLocked(s, life)
 	}
 	go t.run(t.stop, t.stopped)
 }
 
-// Stop ends the term and forgets all sessions. No call of expire is under way
+// Stop ends the term. No call of expire is under way
 // once it returns, so neither expire nor the holder of a lock that expire
 // wants may call it.
 func (t *Tracker) Stop() {
@@ -102,6 +125,12 @@ func (t *Tracker) Stop() {
 func (t *Tracker) halt() {
 	t.mu.Lock()
 	stop, stopped := t.stop, t.stopped
+	if stop != nil {
+		t.left = make(map[int64]left, len(t.sessions))
+		for id, e := range t.sessions {
+			t.left[id] = left{e.Epoch, time.Duration(e.due)*t.tick - t.nowLocked() - t.tick}
+		}
+	}
 	t.stop, t.stopped, t.sessions, t.buckets = nil, nil, nil, nil
 	t.mu.Unlock()
 	if stop != nil {
@@ -117,13 +146,14 @@ func (t *Tracker) Open(id int64, timeout time.Duration, epoch uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stop != nil {
-		t.openLocked(Session{ID: id, Timeout: timeout, Epoch: epoch})
+		t.openLocked(Session{ID: id, Timeout: timeout, Epoch: epoch}, timeout)
 	}
 }
 
-func (t *Tracker) openLocked(s Session) {
+// openLocked adds a session that has life left.
+func (t *Tracker) openLocked(s Session, life time.Duration) {
 	t.closeLocked(s.ID)
-	e := &tracked{Session: s, due: t.dueLocked(s.Timeout)}
+	e := &tracked{Session: s, due: t.dueLocked(life)}
 	t.sessions[s.ID] = e
 	t.buckets[e.due] = append(t.buckets[e.due], e)
 }

@@ -333,3 +333,54 @@ func BenchmarkTouch(b *testing.B) {
 		tr.Touch(ids)
 	}
 }
+
+// TestResume: a leader that is voted out again and again takes no longer to see
+// that a session is over than its grace adds up to, and a touched one lives.
+func TestResume(t *testing.T) {
+	const timeout, reign, grace = 10 * time.Second, 5 * time.Second, 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		tr := New(tick, l.expire)
+		sessions := []Session{{ID: 1, Timeout: timeout, Epoch: 1}, {ID: 2, Timeout: timeout, Epoch: 1}, {ID: 3, Timeout: timeout, Epoch: 1}}
+		tr.Start(sessions)
+		for range 8 {
+			for range reign / time.Second {
+				time.Sleep(time.Second)
+				tr.Touch([]int64{2})
+			}
+			tr.Stop()
+			time.Sleep(time.Minute) // without a leader nobody gets older
+			sessions[2].Epoch++     // and this one has attached anew
+			tr.Resume(sessions, grace)
+		}
+		tr.Stop()
+		// Two reigns take 5 s each and give 2 s back; a tick may come on top each time.
+		if at := l.of(1); len(at) == 0 || at[0] > 6*(reign+time.Minute) {
+			t.Errorf("the silent session is over at %v", at)
+		}
+		for _, id := range []int64{2, 3} {
+			if at := l.of(id); len(at) > 0 {
+				t.Errorf("session %d is over at %v", id, at)
+			}
+		}
+	})
+}
+
+// TestStartAfterStopGivesFullTimeout: another leader may have heard of a session
+// meanwhile.
+func TestStartAfterStopGivesFullTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		tr := New(tick, l.expire)
+		s := []Session{{ID: 1, Timeout: 10 * time.Second, Epoch: 1}}
+		tr.Start(s)
+		time.Sleep(9 * time.Second)
+		tr.Stop()
+		tr.Start(s)
+		defer tr.Stop()
+		time.Sleep(9 * time.Second)
+		if at := l.of(1); len(at) > 0 {
+			t.Errorf("over at %v", at)
+		}
+	})
+}
