@@ -7,12 +7,12 @@ FUZZTIME ?= 30s
 FUZZ ?= .
 FUZZPKGS := ./protocol ./config ./fsm ./server/peer
 # Of the tests that need more than Go, or time.
-TAGS := clients,operations,suites,conformance,deploy,chaos,differential,bench
+TAGS := clients,operations,suites,conformance,applications,deploy,chaos,differential,bench
 # What ci fuzzes.
 CIFUZZ := ^(FuzzFrame|FuzzRequestByOpcode|FuzzZooCfg|FuzzSnapshot)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients operations suites conformance deploy image chaos differential bench profile bench-compare cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients operations suites conformance applications deploy image chaos differential bench profile bench-compare cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -49,7 +49,7 @@ generate: ## docs/configuration.md and docs/metrics.md from their tables
 	$(GO) test -count=1 -run '^(TestConfigurationPage|TestEveryKeyIsExplained)$$' ./config -args -update
 	$(GO) test -count=1 -run '^TestMetricsPage$$' ./server/metrics -args -update
 
-clients: build ## zkCli, the Java, C and Node clients and kazoo against bin/coordd (Java, Maven, Python, npm, gcc, libzookeeper-mt-dev)
+clients: build ## zkCli, the Java clients of 3.4 to 3.9, the C and Node clients and kazoo against bin/coordd (Java, Maven, Python, npm, gcc, libzookeeper-mt-dev)
 	test/clients/install.sh >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags clients ./test/clients
 
@@ -57,12 +57,18 @@ operations: build ## every four-letter word and AdminServer command beside a rea
 	test/clients/install.sh >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 10m -tags operations ./test/operations
 
+# conformance runs these as well: they need more tools than the others.
+SKIP ?= ^Test(C|Rust)Client$$
 suites: build ## kazoo's and go-zookeeper's own suites against one and three servers (Java, Maven, Python)
 	test/clients/install.sh suites >/dev/null
-	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 40m -tags suites ./test/suites -v -args $(ARGS)
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 40m -tags suites -skip '$(SKIP)' ./test/suites -v -args $(ARGS)
 
-conformance: build ## ZooKeeper's own client tests and Curator's against bin/coordd (Java, Maven); ARGS=-short for three minutes of them
-	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 60m -parallel 4 $(ARGS) -tags conformance ./test/conformance
+conformance: build ## the suites that clients and libraries are released with, into docs/compatibility.md (Java, Maven, Python, cargo, Debian's packages; 40 minutes)
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 90m -parallel 4 -tags conformance ./test/conformance -args -page $(CURDIR)/docs/compatibility.md
+	$(MAKE) suites SKIP='^$$$$' ARGS="-page $(CURDIR)/docs/compatibility.md"
+
+applications: build ## HDFS, HBase, Kafka, BookKeeper and Patroni on three servers whose leader is killed, with times (Java, Maven, root for Debian's packages); ARGS=-real: on a ZooKeeper
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 40m -tags applications ./test/applications -args $(ARGS)
 
 deploy: build ## image, compose file, systemd unit and zkCli.sh, for real (root, Docker, systemd, Java)
 	test/clients/install.sh >/dev/null
@@ -74,9 +80,9 @@ image: build ## container image coordd:latest (Docker, no registry)
 chaos: build ## servers killed and paused under load, histories checked
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags chaos ./test/chaos
 
-differential: build ## random programs against bin/coordd and a real ZooKeeper, compared (Java, Maven); ARGS="-seeds 5000" for longer
+differential: build ## random programs against bin/coordd and a real ZooKeeper, compared (Java, Maven); ARGS="-seeds 5000", "-for 2h" or "-profile Roaming"
 	test/clients/install.sh >/dev/null
-	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 24h -tags differential ./test/differential -args $(ARGS)
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 24h -tags differential ./test/differential -args $(ARGS)
 
 # TMPDIR has to be on a disk: both sides sync their logs. The JVM's flags are SERVER_JVMFLAGS.
 bench: export TMPDIR ?= /var/tmp
