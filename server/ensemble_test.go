@@ -90,6 +90,31 @@ func (e *ensemble) tryStart(i int) (*Server, error) {
 	return Start(e.config(i), hclog.NewNullLogger(), Build{})
 }
 
+// startAll runs all servers, waits until those that may vote do (one that comes
+// late to a first start joins the others, and has no vote until it has their log)
+// and returns the leader and one that does not lead.
+func (e *ensemble) startAll() (leader, follower *Server) {
+	e.t.Helper()
+	for i := range e.dirs {
+		e.start(i)
+	}
+	for i, s := range e.running {
+		if !e.observers[i] {
+			e.votes(s)
+		}
+	}
+	eventually(e.t, "all servers serve", func() bool {
+		for _, s := range e.running {
+			if !s.Serving() {
+				return false
+			}
+		}
+		return true
+	})
+	leader = e.leads()
+	return leader, e.running[e.follower(leader)]
+}
+
 // config is what server i is started with.
 func (e *ensemble) config(i int) *config.Config {
 	e.t.Helper()

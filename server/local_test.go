@@ -10,25 +10,6 @@ import (
 	"github.com/coordd/coordd/protocol"
 )
 
-// startAll runs all servers and returns the leader and one follower.
-func (e *ensemble) startAll() (leader, follower *Server) {
-	e.t.Helper()
-	for i := range e.dirs {
-		e.start(i)
-	}
-	leader = e.leads()
-	follower = e.running[e.follower(leader)]
-	eventually(e.t, "all servers serve", func() bool {
-		for _, s := range e.running {
-			if !s.Serving() {
-				return false
-			}
-		}
-		return true
-	})
-	return leader, follower
-}
-
 func ephemeral(path string) *protocol.CreateRequest {
 	return &protocol.CreateRequest{Path: path, ACL: protocol.WorldAnyone, Mode: protocol.Ephemeral}
 }

@@ -22,7 +22,6 @@ func TestServersMove(t *testing.T) {
 		}
 		e.startAll()
 		for _, s := range e.running {
-			e.votes(s)
 			dial(t, s).call(protocol.OpSetData, setData("/a", "y"), protocol.OK)
 		}
 	}

@@ -14,12 +14,7 @@ import (
 func startAll(t *testing.T, n int) *ensemble {
 	t.Helper()
 	e := newEnsemble(t, n)
-	for i := range n {
-		e.start(i)
-	}
-	for _, s := range e.running {
-		e.votes(s)
-	}
+	e.startAll()
 	return e
 }
 
