@@ -21,6 +21,7 @@ type crashFS struct {
 	files map[string]*crashFile
 	fail  func(op string) error // nil, or asked before each write, sync and create
 	lying bool                  // Sync does nothing
+	slow  func() time.Duration  // nil, or how long a Sync takes
 }
 
 type crashFile struct {
@@ -139,6 +140,9 @@ func (c *crashFile) WriteAt(b []byte, at int64) (int, error) {
 
 // Sync makes the file durable, and its name, as raft-wal's own file does.
 func (c *crashFile) Sync() error {
+	if c.fs.slow != nil {
+		time.Sleep(c.fs.slow())
+	}
 	c.fs.mu.Lock()
 	defer c.fs.mu.Unlock()
 	if err := c.fs.may("sync"); err != nil {

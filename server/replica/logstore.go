@@ -36,7 +36,8 @@ const wayOut = "restore the file, or, if the other servers have a quorum, empty 
 //     wrong after one (hashicorp/raft#612), so all later writes fail too, and
 //     OnFailure has the owner close Raft and store and open both again;
 //   - Stalled and the callback for a watchdog and for metrics;
-//   - the entries stored last are read from memory.
+//   - the entries stored last are read from memory;
+//   - a leader's Raft need not wait for its own disk (RunAhead).
 //
 // Reads go on after a failure. Safe for concurrent use.
 type LogStore struct {
@@ -46,6 +47,7 @@ type LogStore struct {
 	closers   []io.Closer
 	stalls    stallWatch
 	recent    recent
+	ahead     ahead
 
 	mu     sync.Mutex
 	failed error       // first failed write; guarded by mu
@@ -159,14 +161,25 @@ func newBolt(path string) (s *raftboltdb.BoltStore, err error) {
 func (s *LogStore) IsMonotonic() bool { return s.monotonic }
 
 // FirstIndex implements raft.LogStore.
-func (s *LogStore) FirstIndex() (uint64, error) { return s.inner.FirstIndex() }
+func (s *LogStore) FirstIndex() (uint64, error) {
+	oldest := s.ahead.oldest.Load() // before the store is asked, which may get it meanwhile
+	if first, err := s.inner.FirstIndex(); first != 0 || err != nil {
+		return first, err
+	}
+	return oldest, nil
+}
 
 // LastIndex implements raft.LogStore.
-func (s *LogStore) LastIndex() (uint64, error) { return s.inner.LastIndex() }
+func (s *LogStore) LastIndex() (uint64, error) {
+	if taken := s.Taken(); taken != 0 {
+		return taken, nil
+	}
+	return s.inner.LastIndex()
+}
 
 // GetLog implements raft.LogStore. The data must not be changed.
 func (s *LogStore) GetLog(index uint64, log *raft.Log) error {
-	if s.recent.get(index, log) {
+	if s.recent.get(index, log) || s.waiting(index, log) {
 		return nil
 	}
 	return s.inner.GetLog(index, log)
@@ -175,15 +188,26 @@ func (s *LogStore) GetLog(index uint64, log *raft.Log) error {
 // StoreLog implements raft.LogStore.
 func (s *LogStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
 
-// StoreLogs implements raft.LogStore. Its first error is final.
+// StoreLogs implements raft.LogStore. Its first error is final. See RunAhead for
+// when the entries are durable.
 func (s *LogStore) StoreLogs(logs []*raft.Log) error {
+	if taken, err := s.take(logs); taken || err != nil {
+		return err
+	}
+	s.Settled(s.Taken(), nil)
+	err := s.store(logs)
+	if err == nil {
+		s.recent.add(logs)
+	}
+	return err
+}
+
+// store writes logs.
+func (s *LogStore) store(logs []*raft.Log) error {
 	start := time.Now()
 	err := s.write("store", func() error { return s.inner.StoreLogs(logs) })
 	if s.onStore != nil {
 		s.onStore(time.Since(start), len(logs), err)
-	}
-	if err == nil {
-		s.recent.add(logs)
 	}
 	return err
 }
@@ -191,6 +215,7 @@ func (s *LogStore) StoreLogs(logs []*raft.Log) error {
 // DeleteRange implements raft.LogStore. Its first error is final: raft-wal may
 // then hold in memory what it no longer has on disk.
 func (s *LogStore) DeleteRange(lo, hi uint64) error {
+	s.Settled(hi, nil)
 	s.recent.clear()
 	return s.write("delete", func() error { return s.inner.DeleteRange(lo, hi) })
 }
@@ -225,7 +250,7 @@ func (s *LogStore) write(verb string, op func() error) error {
 }
 
 // OnFailure has fn called at the first failed write, once, before that write
-// returns and from its goroutine. The owner must then close Raft and this
+// returns or anybody hears of it, and from its goroutine. The owner must then close Raft and this
 // store and open both again, or exit. Call it before the first write.
 func (s *LogStore) OnFailure(fn func(error)) {
 	s.mu.Lock()
@@ -237,8 +262,15 @@ func (s *LogStore) OnFailure(fn func(error)) {
 // is none.
 func (s *LogStore) Stalled() time.Duration { return s.stalls.stalled() }
 
-// Close closes the store's files. Call it after Raft has shut down.
+// Close closes the store's files, once all is written that was taken. Call it
+// after Raft has shut down.
 func (s *LogStore) Close() error {
+	s.mu.Lock()
+	ended := s.ahead.ended
+	s.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
 	var errs []error
 	for _, c := range s.closers {
 		errs = append(errs, c.Close())

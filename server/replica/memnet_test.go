@@ -429,7 +429,7 @@ func (c *testNet) start(id raft.ServerID, conf raft.Configuration, o nodeOptions
 	}
 	n.raft = r
 	if n.trans != nil {
-		n.trans.Attach(r, logs, func(reason error) { n.restarts.Store(&reason) })
+		n.trans.Attach(r, WrapLogStore(logs, nil), func(reason error) { n.restarts.Store(&reason) })
 	}
 	return n
 }

@@ -71,7 +71,7 @@ func TestLeaderWithAFullDisk(t *testing.T) {
 		g.write(sick, 20)
 		sick.disk.fill(true)
 		failed := time.Now()
-		if err := sick.Propose(entry(500)).Error(); err == nil {
+		if err := sick.Propose(entry(g.last + 1)).Error(); err == nil {
 			t.Fatal("a write was acknowledged that is not on disk")
 		}
 		if sick.Leads() {

@@ -52,6 +52,12 @@ var (
 	ErrNotFollower = errors.New("server is not a follower")
 	// ErrNotStarted is answered to a snapshot before Attach.
 	ErrNotStarted = errors.New("server is starting: it takes no snapshot yet")
+	// ErrNotBacked is returned for entries that a follower has and this leader
+	// could not write.
+	ErrNotBacked = errors.New("this leader has not written the entries itself")
+	// ErrStalled is returned for votes and pre-votes while the disk does not take
+	// what this server wrote as a leader.
+	ErrStalled = errors.New("the disk stalls: this server does not stand for election")
 	// ErrLogReplaced is why a Raft is started again that has installed a
 	// snapshot in place of a log that went further.
 	ErrLogReplaced = errors.New("a snapshot has replaced entries that were never committed")
@@ -76,6 +82,8 @@ type Wire interface {
 //     (see AppendEntries);
 //   - vote requests survive dead pooled connections;
 //   - followers of an idle leader learn of a commit at once (AnnounceCommit);
+//   - Raft hears that a follower has an entry only when this server has it on
+//     disk as well (see ahead);
 //   - switches for a joining server and for a leader whose disk stalls, and the
 //     rule whom a joining server may follow (Vouch).
 //
@@ -88,7 +96,7 @@ type Transport struct {
 	votes *VoteStore // nil in tests that do without
 
 	raft     atomic.Pointer[raft.Raft] // nil until Attach
-	logs     raft.LogStore             // set before raft
+	logs     *LogStore                 // set before raft
 	restart  func(reason error)        // set before raft
 	joining  atomic.Uint64             // number of this server's joining mark; 0 = none
 	floor    atomic.Uint64             // term of the leader that vouched first; 0 = none has
@@ -143,7 +151,7 @@ func (t *Transport) OnSnapshotSent(told func(took time.Duration, err error)) { t
 // Attach tells the transport which Raft it serves, and on which log. Until then
 // every heartbeat goes through Consumer, and snapshots are refused. restart is
 // called when that Raft must be started again (see known).
-func (t *Transport) Attach(r *raft.Raft, logs raft.LogStore, restart func(reason error)) {
+func (t *Transport) Attach(r *raft.Raft, logs *LogStore, restart func(reason error)) {
 	t.logs, t.restart = logs, restart
 	t.raft.Store(r)
 }
@@ -230,6 +238,7 @@ func (t *Transport) forward() {
 	for {
 		select {
 		case rpc := <-t.wire.Consumer():
+			t.settle(rpc)
 			switch {
 			case t.joining.Load() != 0 && refuseJoining(rpc):
 			case t.fromLeader(rpc):
@@ -243,6 +252,31 @@ func (t *Transport) forward() {
 			return
 		}
 	}
+}
+
+// settle lets what a leader sends wait until this server, if it has led itself,
+// has all of its own entries on disk: they may be among those that the leader
+// takes for stored when it hears of a success (see ahead).
+func (t *Transport) settle(rpc raft.RPC) {
+	switch req := rpc.Command.(type) {
+	case *raft.AppendEntriesRequest:
+		if isHeartbeat(req) {
+			return
+		}
+	case *raft.InstallSnapshotRequest:
+	default:
+		return
+	}
+	if t.raft.Load() != nil {
+		t.logs.Settled(t.logs.Taken(), t.stop)
+	}
+}
+
+// backed waits until this server has on disk what it sent in req, and reports
+// whether it has: not if its disk failed, or if stop was closed first.
+func (t *Transport) backed(req *raft.AppendEntriesRequest, stop <-chan struct{}) bool {
+	n := len(req.Entries)
+	return n == 0 || t.raft.Load() == nil || t.logs.Settled(req.Entries[n-1].Index, stop)
 }
 
 // fromLeader reports whether rpc is from a leader that this server may follow,
@@ -422,6 +456,9 @@ func (t *Transport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req
 	}
 	for {
 		err := t.wire.AppendEntries(id, addr, t.vouching(id, req), resp)
+		if err == nil && resp.Success && !t.backed(req, t.stop) {
+			return ErrNotBacked
+		}
 		if err == nil || isHeartbeat(req) || !t.replicatesTo(id, req.Term) {
 			return err
 		}
@@ -479,18 +516,31 @@ func (t *Transport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, r
 // when a pooled connection turns out dead: the library asks only once per
 // election, and all connections to a restarted peer are dead.
 func (t *Transport) RequestVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if t.joining.Load() != 0 {
-		return ErrJoining
+	if err := t.mayStand(); err != nil {
+		return err
 	}
 	return t.retry(func() error { return t.wire.RequestVote(id, addr, req, resp) })
 }
 
 // RequestPreVote implements raft.WithPreVote, with repeats as RequestVote.
 func (t *Transport) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if err := t.mayStand(); err != nil {
+		return err
+	}
+	return t.retry(func() error { return t.wire.RequestPreVote(id, addr, req, resp) })
+}
+
+// mayStand returns why this server may not ask for votes: it is joining, or its
+// disk has given up what it wrote as a leader. Its log is then the longest, and
+// nobody would stop it from leading again.
+func (t *Transport) mayStand() error {
 	if t.joining.Load() != 0 {
 		return ErrJoining
 	}
-	return t.retry(func() error { return t.wire.RequestPreVote(id, addr, req, resp) })
+	if t.raft.Load() != nil && t.logs.Taken() != 0 && t.logs.Stalled() > stallLimit {
+		return ErrStalled
+	}
+	return nil
 }
 
 // retry calls send until it returns anything but a dead connection's error.

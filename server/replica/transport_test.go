@@ -179,7 +179,7 @@ func TestHeartbeatFastPath(t *testing.T) {
 			_, inner := raft.NewInmemTransport("x")
 			tr := NewTransport(inner, "1", 3, nil)
 			if tt.raft != nil {
-				tr.Attach(tt.raft, raft.NewInmemStore(), func(error) {})
+				tr.Attach(tt.raft, WrapLogStore(raft.NewInmemStore(), nil), func(error) {})
 			}
 			rpc := raft.RPC{Command: &raft.AppendEntriesRequest{Term: tt.term}, RespChan: make(chan raft.RPCResponse, 1)}
 			fast := false

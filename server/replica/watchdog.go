@@ -78,7 +78,7 @@ func (r *Replica) watch() {
 		}
 		r.giveUp(c, d)
 		// A full disk refuses; only one that does not answer is given up.
-		stuck := store == "stable store" || c.raft.State() == raft.Leader
+		stuck := store == "stable store" || c.raft.State() == raft.Leader || c.storage.Logs.Taken() != 0
 		if d > stallFatal && refused == nil && stuck && c.others() > 0 {
 			r.die(fmt.Errorf("%s: a write has been under way for %v: the disk hangs", store, d.Round(time.Second)))
 		}

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// A leader's disk stalls. Another leads after little more than the limit; the
-// write that hangs is nobody's, and the old leader comes back as a follower.
+// A leader's disk stalls. Another leads after little more than the limit. The
+// write that hangs is not acknowledged, whether it was sent or not, and the old
+// leader comes back as a follower.
 func TestLeaderWithAStalledDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 3)
@@ -20,7 +21,7 @@ func TestLeaderWithAStalledDisk(t *testing.T) {
 		defer release()
 		began := time.Now()
 		hangs := make(chan error, 1)
-		go func() { hangs <- old.Propose(entry(500)).Error() }()
+		go func() { hangs <- old.Propose(entry(g.last + 1)).Error() }()
 		next := g.leader(g.others(old)...)
 		if d := time.Since(began); d < stallLimit || d > stallLimit+500*time.Millisecond {
 			t.Errorf("another led after %v", d)
@@ -102,7 +103,7 @@ func TestSuccessorThatIsCutOff(t *testing.T) {
 		release := old.disk.stall()
 		defer release()
 		began := time.Now()
-		go old.Propose(entry(500)).Error()
+		go old.Propose(entry(g.last + 1)).Error()
 		next := g.leader(rest...)
 		if d := time.Since(began); d < stallLimit || d > 5*time.Second {
 			t.Errorf("another led after %v", d)
@@ -148,13 +149,13 @@ func TestDiskThatHangs(t *testing.T) {
 		{name: "leader", servers: 3, fatal: true, fault: "log store", hang: func(g *group) (*member, func()) {
 			sick := g.leader()
 			release := sick.disk.stall()
-			go sick.Propose(entry(500)).Error()
+			go sick.Propose(entry(g.last + 1)).Error()
 			return sick, release
 		}},
 		{name: "alone", servers: 1, fault: "log store", hang: func(g *group) (*member, func()) {
 			sick := g.leader()
 			release := sick.disk.stall()
-			go sick.Propose(entry(500)).Error()
+			go sick.Propose(entry(g.last + 1)).Error()
 			return sick, release
 		}},
 		{name: "follower", servers: 3, fault: "log store", hang: func(g *group) (*member, func()) {

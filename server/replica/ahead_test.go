@@ -1,0 +1,286 @@
+package replica
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"pgregory.net/rapid"
+)
+
+// A leader's followers have an entry before it has; nobody takes it for committed
+// until the leader has it on disk.
+func TestLeaderReplicatesBeforeItHasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		l := g.leader()
+		g.write(l, 10)
+		g.settle(g.members...)
+		release := l.disk.stall()
+		defer release()
+		write := l.Propose(entry(11))
+		done := make(chan error, 1)
+		go func() { done <- write.Error() }()
+		time.Sleep(stallLimit / 2)
+		last := make(map[uint8]uint64)
+		for _, m := range g.members {
+			last[m.id], _ = m.disk.logs.LastIndex()
+			if m.has() != 10 {
+				t.Errorf("server %d has applied what its leader has not written", m.id)
+			}
+		}
+		for _, m := range g.others(l) {
+			if last[m.id] != last[l.id]+1 {
+				t.Errorf("server %d has %d entries while its leader writes entry %d", m.id, last[m.id], last[l.id]+1)
+			}
+		}
+		select {
+		case err := <-done:
+			t.Errorf("acknowledged before it is written: %v", err)
+		default:
+		}
+		release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		g.last++
+		g.settle(g.members...)
+	})
+}
+
+// A leader alone has nobody whose word it could wait for, and one that is about
+// to be alone neither.
+func TestLeaderAloneWritesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 1)
+		l := g.leader()
+		g.write(l, 1)
+		release := l.disk.stall()
+		defer release()
+		write := l.Propose(entry(2))
+		time.Sleep(stallLimit / 2)
+		if l.has() != 1 {
+			t.Error("applied before it is written")
+		}
+		release()
+		if err := write.Error(); err != nil {
+			t.Error(err)
+		}
+		g.last++
+		g.settle(g.members...)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 2)
+		l := g.leader()
+		other := g.others(l)[0]
+		g.write(l, 1)
+		g.settle(g.members...)
+		release := l.disk.stall()
+		defer release()
+		write := l.Propose(entry(2))
+		removed := make(chan error, 1)
+		go func() { removed <- l.current.Load().raft.DemoteVoter(serverID(other.id), 0, 0).Error() }()
+		time.Sleep(stallLimit / 2)
+		if l.has() != 1 {
+			t.Error("applied before it is written")
+		}
+		release()
+		if err := write.Error(); err != nil {
+			t.Error(err)
+		}
+		if err := <-removed; err != nil {
+			t.Error(err)
+		}
+		g.last++
+		g.write(l, 1)
+		release = l.disk.stall()
+		defer release()
+		write = l.Propose(entry(g.last + 1))
+		time.Sleep(stallLimit / 2)
+		if l.has() != g.last {
+			t.Error("a leader that has become the only voter applied before it had written")
+		}
+		release()
+		if err := write.Error(); err != nil {
+			t.Error(err)
+		}
+		g.last++
+		g.settle(g.members...)
+	})
+}
+
+// A server that led holds in memory an entry that it gave to another, which leads
+// now. It does not tell that one that it has it before it is on disk.
+func TestOldLeaderIsNotCountedForWhatItHasNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		old := g.leader()
+		g.write(old, 10)
+		g.settle(g.members...)
+		next, third := g.others(old)[0], g.others(old)[1]
+		g.cut(third, []*member{old, next}, true)
+		release := old.disk.stall()
+		defer release()
+		write := old.Propose(entry(11))
+		time.Sleep(100 * time.Millisecond)
+		last, _ := next.disk.logs.LastIndex()
+		if err := next.current.Load().transport.InjectTimeoutNow(); err != nil {
+			t.Fatal(err)
+		}
+		if err := write.Error(); err == nil {
+			t.Error("acknowledged before it is written")
+		}
+		if !eventually(time.Second, func() bool { return next.current.Load().raft.State() == raft.Leader }) {
+			t.Fatal("the other did not win")
+		}
+		time.Sleep(stallLimit / 2)
+		if next.has() != 10 {
+			t.Errorf("entry %d, which is on one of three disks, is committed", last)
+		}
+		release()
+		g.leader(next)
+		g.last++
+		g.settle(old, next)
+		g.cut(third, []*member{old, next}, false)
+		g.settle(g.members...)
+	})
+}
+
+// A disk that fails under entries which were given to others already: they are
+// not acknowledged by this leader, and what becomes of them is the same everywhere.
+func TestLeaderThatCannotWriteWhatItSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		sick := g.leader()
+		g.write(sick, 10)
+		g.settle(g.members...)
+		release := sick.disk.stall()
+		defer release()
+		sick.disk.fill(true)
+		write := sick.Propose(entry(11))
+		time.Sleep(100 * time.Millisecond)
+		release()
+		if err := write.Error(); err == nil {
+			t.Error("acknowledged by a leader that could not write it")
+		}
+		next := g.leader(g.others(sick)...)
+		g.last++ // it was on two disks
+		g.write(next, 10)
+		sick.disk.fill(false)
+		g.settle(g.members...)
+		for _, m := range g.members {
+			g.mustHaveAll(m)
+		}
+	})
+}
+
+// pacedLogs takes a while for each write.
+type pacedLogs struct {
+	*raft.InmemStore
+	mu   sync.Mutex
+	pace func() time.Duration
+}
+
+func (s *pacedLogs) StoreLogs(logs []*raft.Log) error {
+	s.mu.Lock()
+	d := s.pace()
+	s.mu.Unlock()
+	time.Sleep(d)
+	return s.InmemStore.StoreLogs(logs)
+}
+
+// Whatever is stored, deleted and asked for while writes lag: the log is the same
+// as one without a lag, and what is settled is on disk.
+func TestLogThatRunsAheadProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		delays := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 8).Draw(rt, "delays")
+		n := 0
+		slow := &pacedLogs{InmemStore: raft.NewInmemStore(), pace: func() time.Duration {
+			n++
+			return time.Duration(delays[n%len(delays)]) * time.Millisecond
+		}}
+		log := WrapLogStore(slow, nil)
+		leads := true
+		log.RunAhead(func() bool { return leads })
+		model := map[uint64][]byte{}
+		first, next := uint64(1), uint64(1)
+		synctest.Test(t, func(*testing.T) {
+			defer log.Close()
+			for i := range rapid.IntRange(1, 60).Draw(rt, "steps") {
+				switch rapid.IntRange(0, 9).Draw(rt, "step") {
+				case 0: // a snapshot
+					if next > first {
+						to := rapid.Uint64Range(first, next-1).Draw(rt, "to")
+						if err := log.DeleteRange(first, to); err != nil {
+							rt.Fatal(err)
+						}
+						for ; first <= to; first++ {
+							delete(model, first)
+						}
+					}
+				case 1: // another leader's entries come
+					if next > first {
+						from := rapid.Uint64Range(first, next-1).Draw(rt, "from")
+						if err := log.DeleteRange(from, next-1); err != nil {
+							rt.Fatal(err)
+						}
+						for ; next > from; next-- {
+							delete(model, next-1)
+						}
+					}
+				case 2:
+					leads = !leads
+				case 3:
+					if next > first {
+						at := rapid.Uint64Range(first, next-1).Draw(rt, "settled")
+						var l raft.Log
+						if !log.Settled(at, nil) || slow.GetLog(at, &l) != nil {
+							rt.Fatalf("entry %d is settled and not there", at)
+						}
+					}
+				case 4:
+					time.Sleep(time.Millisecond)
+				default:
+					var logs []*raft.Log
+					for k := range rapid.IntRange(1, 4).Draw(rt, "entries") {
+						l := &raft.Log{Index: next, Term: 1, Data: fmt.Appendf(nil, "%d.%d", i, k)}
+						if rapid.IntRange(0, 9).Draw(rt, "configuration") == 0 {
+							l.Type = raft.LogConfiguration
+						}
+						logs = append(logs, l)
+						model[next] = l.Data
+						next++
+					}
+					if err := log.StoreLogs(logs); err != nil {
+						rt.Fatal(err)
+					}
+				}
+				wantFirst, wantLast := first, next-1
+				if first == next {
+					wantFirst, wantLast = 0, 0
+				}
+				gotFirst, err := log.FirstIndex()
+				if err != nil {
+					rt.Fatal(err)
+				}
+				gotLast, err := log.LastIndex()
+				if err != nil {
+					rt.Fatal(err)
+				}
+				if gotFirst != wantFirst || gotLast != wantLast {
+					rt.Fatalf("entries %d to %d, want %d to %d", gotFirst, gotLast, wantFirst, wantLast)
+				}
+				for index, data := range model {
+					var l raft.Log
+					if err := log.GetLog(index, &l); err != nil || l.Index != index || !bytes.Equal(l.Data, data) {
+						rt.Fatalf("entry %d: %+v, %v", index, l, err)
+					}
+				}
+			}
+		})
+	})
+}
