@@ -69,6 +69,7 @@ type conn struct {
 	verbose  bool       // the last bytes written were more than fit a small buffer; guarded by mu
 	writing  bool       // somebody writes out to the socket; guarded by mu
 	dirty    bool       // on the server's list for the end of this entry; only in apply
+	gathered bool       // writes of this run wait to be sent; only where requests are served
 	fenced   bool       // a sync of linearizableReads covers this run; guarded by mu
 	asked    bool       // for a four-letter word; guarded by mu
 	closing  bool       // close once out is written, serve nothing more; guarded by mu
@@ -246,6 +247,7 @@ func (c *conn) requests(data []byte) (rest []byte, err error) {
 				err = c.serveLocked(m, frame, false)
 			}
 		})
+		c.sendGathered()
 		c.s.touch(c)
 		c.flush()
 		if err != nil {

@@ -152,8 +152,8 @@ func TestThingsAreCounted(t *testing.T) {
 		}, map[string]int64{"packets_received": 1, "packets_sent": 1, "bytes_received_count": 4, "connection_drop_count": 0, "connection_request_count": 0}},
 		{"a state that differs", func() {
 			l := s.currentReign()
-			l.add(16, func(e *fsm.EntryBuilder) { e.Mark(1) })
-			l.add(32, func(e *fsm.EntryBuilder) { e.Verdict(1, 1) })
+			l.add(0, 16, func(e *fsm.EntryBuilder) { e.Mark(1) })
+			l.add(0, 32, func(e *fsm.EntryBuilder) { e.Verdict(1, 1) })
 			<-s.Failed()
 		}, map[string]int64{"digest_mismatches_count": 1, "unrecoverable_error_count": 1}},
 	} {

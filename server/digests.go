@@ -70,7 +70,7 @@ func (l *reign) compare() {
 		marked = applied
 		number := max(randomNumber(), 1)
 		l.digests.begin(number)
-		l.add(16, func(e *fsm.EntryBuilder) { e.Mark(number) })
+		l.add(0, 16, func(e *fsm.EntryBuilder) { e.Mark(number) })
 	}
 }
 
@@ -81,7 +81,7 @@ func (l *reign) hear(server uint8, at fsm.Mark) {
 	switch {
 	case decided:
 		l.s.log.Error("the servers' states differ: the minority ends", "digest", fmt.Sprintf("%016x", most))
-		l.add(32, func(e *fsm.EntryBuilder) { e.Verdict(at.Number, most) })
+		l.add(0, 32, func(e *fsm.EntryBuilder) { e.Verdict(at.Number, most) })
 	case tied:
 		l.s.metrics.DigestMismatches.Inc()
 		l.s.log.Error("the servers' states differ, and there is no majority: compare their data, and empty the directories of those that are wrong")

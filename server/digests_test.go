@@ -45,12 +45,12 @@ func TestServerOfTheMinorityEnds(t *testing.T) {
 	w := dial(t, s)
 	l := s.currentReign()
 	verdict := func(number, digest uint64) {
-		l.add(32, func(e *fsm.EntryBuilder) { e.Mark(number) })
+		l.add(0, 32, func(e *fsm.EntryBuilder) { e.Mark(number) })
 		w.call(protocol.OpSync, read("/"), protocol.OK)
 		if digest == 0 {
 			s.replica.View(func(m *fsm.Machine) { digest = m.Mark().Digest })
 		}
-		l.add(32, func(e *fsm.EntryBuilder) { e.Verdict(number, digest) })
+		l.add(0, 32, func(e *fsm.EntryBuilder) { e.Verdict(number, digest) })
 		w.call(protocol.OpSync, read("/"), protocol.OK)
 	}
 	verdict(1, 0)

@@ -10,13 +10,11 @@ import (
 )
 
 const (
-	// overlap is how many batches of this server may be under way before
-	// requests gather; beyond it a batch leaves when it is full.
-	overlap = 2
 	// batchBytes and batchRequests bound one batch.
 	batchBytes    = 256 << 10
 	batchRequests = 1024
-	// maxUnderWay bounds the batches sent and not yet applied.
+	// maxUnderWay bounds the batches sent and not yet applied. Until then they
+	// gather at the leader, which has those of all servers (entriesUnderWay).
 	maxUnderWay = 64
 )
 
@@ -66,25 +64,42 @@ type forwarder struct {
 	metrics     *metrics.Set
 }
 
-// submit takes a write into the next batch. Writes of one goroutine keep
-// their order.
+// submit takes a write into the next batch and sends that. Writes of one
+// goroutine keep their order.
 func (f *forwarder) submit(w *write) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.metrics.OutstandingRequests.Add(1)
-	f.gathering = append(f.gathering, w)
-	f.gathered += len(w.request.Body) + 64
+	f.gatherLocked(w)
 	f.flushLocked()
 }
 
-// flushLocked numbers and sends what has gathered, when little is under way
-// or a batch is full.
+// gather takes a write into the next batch, which is sent by flush, or when it is
+// full.
+func (f *forwarder) gather(w *write) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gatherLocked(w)
+	if f.gathered >= batchBytes || len(f.gathering) >= batchRequests {
+		f.flushLocked()
+	}
+}
+
+func (f *forwarder) gatherLocked(w *write) {
+	f.metrics.OutstandingRequests.Add(1)
+	f.gathering = append(f.gathering, w)
+	f.gathered += len(w.request.Body) + 64
+}
+
+// flush sends what has gathered.
+func (f *forwarder) flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushLocked()
+}
+
+// flushLocked numbers and sends what has gathered, unless too much is under way.
 func (f *forwarder) flushLocked() {
 	for f.to != nil && f.begun && len(f.gathering) > 0 && len(f.underWay) < maxUnderWay {
-		full := f.gathered >= batchBytes || len(f.gathering) >= batchRequests
-		if len(f.underWay) >= overlap && !full {
-			return
-		}
 		b := f.numberLocked()
 		b.sends++
 		f.underWay = append(f.underWay, b)
@@ -260,13 +275,6 @@ func (f *forwarder) restored(incarnation, nonce, lastSeq uint64) {
 		f.landedLocked()
 	}
 	f.next = max(f.next, lastSeq+1)
-}
-
-// flush sends what has gathered, once an entry is applied.
-func (f *forwarder) flush() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.flushLocked()
 }
 
 // touch reports live sessions to the leader and returns the report's number;

@@ -88,6 +88,6 @@ func (s *Server) grow(l *reign, members []replica.Member) error {
 		}
 	}
 	id := s.self.ClusterID()
-	l.add(1024, func(e *fsm.EntryBuilder) { e.Cluster(id, s.cfg.DynamicText(s.cfg.ConfigVersion)) })
+	l.add(0, 1024, func(e *fsm.EntryBuilder) { e.Cluster(id, s.cfg.DynamicText(s.cfg.ConfigVersion)) })
 	return nil
 }

@@ -308,7 +308,7 @@ func (s *Server) bringBack(l *reign, m replica.Member, number uint64) error {
 			return err
 		}
 	}
-	l.add(32, func(e *fsm.EntryBuilder) { e.Admit(m.ID, number) })
+	l.add(m.ID, 32, func(e *fsm.EntryBuilder) { e.Admit(m.ID, number) })
 	if err := s.await(l, deadline, func() (bool, error) { return s.admittedUnder(m.ID) == number, nil }); err != nil {
 		return fmt.Errorf("wait for its admission: %w", err)
 	}

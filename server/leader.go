@@ -10,9 +10,13 @@ import (
 )
 
 const (
-	// entriesUnderWay is how many proposed entries the leader overlaps before
-	// batches gather.
-	entriesUnderWay = 2
+	// entriesUnderWay is how many proposed entries the leader overlaps, each at
+	// least overlapAfter behind the one before. Within that time batches gather:
+	// an entry costs every server a write of its disk and some system calls,
+	// whatever its size. Beyond, it is the way to the other servers that takes
+	// long, and waiting for it again and again would only add to that.
+	entriesUnderWay = 4
+	overlapAfter    = 5 * time.Millisecond
 	// entryBytes bounds one entry, but for a single batch that is larger.
 	entryBytes = 512 << 10
 	// maxEntryBytes is the largest batch that enters the log; a larger one is
@@ -31,15 +35,19 @@ type reign struct {
 	queue []item // guarded by mu
 	wake  chan struct{}
 	done  chan struct{} // closed at the end
-	once  sync.Once
+
+	origins map[uint8]bool // whose batches were proposed since commits were announced; run's own
+	once    sync.Once
 
 	digests comparison
 }
 
-// item is something to put into an entry, and its size in bytes.
+// item is something to put into an entry, its size in bytes, and the server that
+// waits for it; 0 for none.
 type item struct {
 	add  func(e *fsm.EntryBuilder)
 	size int
+	from uint8
 }
 
 // proposed is an entry under way.
@@ -49,7 +57,7 @@ type proposed struct {
 }
 
 func newReign(s *Server, term uint64) *reign {
-	l := &reign{s: s, term: term, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &reign{s: s, term: term, wake: make(chan struct{}, 1), done: make(chan struct{}), origins: make(map[uint8]bool)}
 	for _, m := range s.cfg.Voters() {
 		l.digests.voters = append(l.digests.voters, m.ID)
 	}
@@ -68,9 +76,11 @@ func (l *reign) over() bool {
 	}
 }
 
-func (l *reign) add(size int, fn func(e *fsm.EntryBuilder)) {
+// add queues something of size bytes for the next entry; server from, or nobody
+// if that is 0, waits for it.
+func (l *reign) add(from uint8, size int, fn func(e *fsm.EntryBuilder)) {
 	l.mu.Lock()
-	l.queue = append(l.queue, item{fn, size})
+	l.queue = append(l.queue, item{fn, size, from})
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
@@ -89,11 +99,11 @@ func (l *reign) batch(member uint8, p []byte) bool {
 	if err != nil || len(p) > maxEntryBytes {
 		l.s.metrics.BatchesRefused.Inc()
 		l.s.metrics.Proposals.Add(int64(n))
-		l.add(32, func(e *fsm.EntryBuilder) { e.Refuse(id, n, protocol.MarshallingError) })
+		l.add(member, 32, func(e *fsm.EntryBuilder) { e.Refuse(id, n, protocol.MarshallingError) })
 		return true
 	}
 	l.s.metrics.Proposals.Add(int64(n))
-	l.add(len(p), func(e *fsm.EntryBuilder) { e.Batch(p) })
+	l.add(member, len(p), func(e *fsm.EntryBuilder) { e.Batch(p) })
 	return true
 }
 
@@ -101,6 +111,7 @@ func (l *reign) batch(member uint8, p []byte) bool {
 func (l *reign) run() {
 	slots := make(chan struct{}, entriesUnderWay)
 	futures := make(chan proposed, entriesUnderWay)
+	landed := make(chan struct{}, 1)
 	defer close(futures)
 	go func() {
 		for f := range futures {
@@ -111,15 +122,30 @@ func (l *reign) run() {
 				l.s.metrics.QuorumAckLatency.ObserveSince(f.at)
 			}
 			<-slots
+			select {
+			case landed <- struct{}{}:
+			default:
+			}
 		}
 	}()
+	patience := time.NewTimer(0)
+	defer patience.Stop()
 	for {
 		select {
 		case <-l.wake:
+		case <-landed:
 		case <-l.done:
 			return
 		}
 		for {
+			if len(slots) > 0 {
+				select {
+				case <-landed:
+				case <-patience.C:
+				case <-l.done:
+					return
+				}
+			}
 			select {
 			case slots <- struct{}{}:
 			case <-l.done:
@@ -132,7 +158,11 @@ func (l *reign) run() {
 			}
 			l.s.metrics.ProposalSize.Observe(len(entry))
 			futures <- proposed{l.s.replica.Propose(entry), time.Now()}
+			patience.Reset(overlapAfter)
 		}
+		// No next entry tells the others soon of the last one's commit.
+		l.s.replica.AnnounceCommit(func(id uint8) bool { return l.origins[id] })
+		clear(l.origins)
 	}
 }
 
@@ -148,6 +178,7 @@ func (l *reign) take() []byte {
 	for n < len(l.queue) && (n == 0 || size+l.queue[n].size <= entryBytes) {
 		l.queue[n].add(e)
 		size += l.queue[n].size
+		l.origins[l.queue[n].from] = true
 		l.queue[n].add = nil
 		n++
 	}
@@ -162,7 +193,7 @@ func (l *reign) take() []byte {
 func (l *reign) sendBatch(p []byte) { l.batch(l.s.id, p) }
 
 func (l *reign) sendBegin(incarnation, nonce uint64) {
-	l.add(32, func(e *fsm.EntryBuilder) { e.Begin(l.s.id, incarnation, nonce) })
+	l.add(l.s.id, 32, func(e *fsm.EntryBuilder) { e.Begin(l.s.id, incarnation, nonce) })
 }
 
 func (l *reign) sendTouch(seq uint64, sessions []int64) {
@@ -236,6 +267,7 @@ func (s *Server) beginReign(last *uint64) *reign {
 	_, term := s.replica.Leader()
 	l := newReign(s, term)
 	s.log.Info("leading", "term", term)
+	s.replica.AnnounceCommit(func(uint8) bool { return true })
 	var stored uint64
 	// A leader that served has an entry of its term in the log.
 	s.startTracker(*last != 0 && s.replica.PreviousTerm() == *last)
@@ -259,7 +291,7 @@ func (s *Server) beginReign(last *uint64) *reign {
 func (s *Server) expire(id int64, epoch uint32) {
 	if l := s.currentReign(); l != nil {
 		s.metrics.SessionsExpired.Inc()
-		l.add(16, func(e *fsm.EntryBuilder) { e.Expire(id, epoch) })
+		l.add(0, 16, func(e *fsm.EntryBuilder) { e.Expire(id, epoch) })
 	}
 }
 
@@ -284,7 +316,7 @@ func (s *Server) reap(l *reign) {
 			due = m.Reapable(time.Now().UnixMilli(), c.MaxNeverUsedInterval.Milliseconds(), most)
 		})
 		for _, r := range due {
-			l.add(len(r.Path)+32, func(e *fsm.EntryBuilder) { e.Reap(r.Path, r.Czxid, r.Mzxid, r.Pzxid) })
+			l.add(0, len(r.Path)+32, func(e *fsm.EntryBuilder) { e.Reap(r.Path, r.Czxid, r.Mzxid, r.Pzxid) })
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (c *conn) globalizeLocked(op protocol.OpCode, body []byte) {
 	c.epoch = 1
 	c.acked.Store(int64(c.s.running()))
 	create := fsm.CreateSession{ID: id, TimeoutMs: c.timeoutMs.Load(), Password: l.password}
-	c.s.forwarder.submit(&write{
+	c.gatherLocked(&write{
 		request: fsm.Request{Session: id, Op: protocol.OpCreateSession, Body: create.AppendTo(nil)},
 		ids:     c.ids.List(),
 		done:    func(*fsm.Result) {}, // a refusal shows in the request behind it

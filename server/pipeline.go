@@ -134,7 +134,23 @@ func (c *conn) submitLocked(h protocol.RequestHeader, r fsm.Request, size int) {
 	p := &pending{xid: h.Xid, op: h.Op, write: true, local: c.epoch == fsm.LocalEpoch, size: size + 64, since: c.now}
 	c.pushLocked(p)
 	r.Session, r.Epoch = c.sessionID.Load(), c.epoch
-	c.s.forwarder.submit(&write{request: r, ids: c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) }})
+	c.gatherLocked(&write{request: r, ids: c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) }})
+}
+
+// gatherLocked hands a write to the forwarder, which sends it at the end of the run
+// with the others of this run (sendGathered).
+func (c *conn) gatherLocked(w *write) {
+	c.gathered = true
+	c.s.forwarder.gather(w)
+}
+
+// sendGathered has the forwarder send what was gathered. The goroutine that serves
+// this connection's requests calls it after each run.
+func (c *conn) sendGathered() {
+	if c.gathered {
+		c.gathered = false
+		c.s.forwarder.flush()
+	}
 }
 
 // fenceLocked lets the reads of this run wait for a sync that is not answered:
@@ -144,7 +160,7 @@ func (c *conn) fenceLocked() {
 	p := &pending{op: fence, write: true, size: 64}
 	c.pushLocked(p)
 	body := (&protocol.PathRequest{Path: "/"}).AppendTo(nil)
-	c.s.forwarder.submit(&write{
+	c.gatherLocked(&write{
 		request: fsm.Request{Op: protocol.OpSync, Session: c.sessionID.Load(), Epoch: c.epoch, Body: body},
 		ids:     c.ids.List(), done: func(r *fsm.Result) { c.applied(p, r) },
 	})

@@ -233,7 +233,7 @@ func (s *Server) serveStream(l *reign, conn *peer.Conn, member uint8, typ byte, 
 		if err != nil {
 			return err
 		}
-		l.add(32, func(e *fsm.EntryBuilder) { e.Begin(member, b.Incarnation, b.Nonce) })
+		l.add(member, 32, func(e *fsm.EntryBuilder) { e.Begin(member, b.Incarnation, b.Nonce) })
 	case peer.MsgTouch:
 		t, err := peer.DecodeTouch(p)
 		if err != nil {

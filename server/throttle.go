@@ -354,6 +354,7 @@ func (c *conn) takeTurn(frame []byte, came time.Time) bool {
 		c.now = time.Now()
 		err = c.serveLocked(m, frame, verdict == late)
 	})
+	c.sendGathered()
 	if waits {
 		c.s.throttle.leave()
 	}

@@ -60,7 +60,6 @@ func (f *machineFSM) ApplyBatch(logs []*raft.Log) []any {
 	}
 	f.mu.Unlock()
 	f.sink.Applied()
-	f.core.transport.AnnounceCommit(last)
 	return make([]any, len(logs))
 }
 

@@ -86,6 +86,8 @@ func (c *core) fail(err error) {
 		return
 	}
 	c.failed = err
+	// Nobody's log is to grow while one is asked to take over.
+	c.transport.DropAppends(true)
 	if c.raft != nil {
 		c.led = c.raft.State() == raft.Leader
 		c.shutdown = c.raft.Shutdown()

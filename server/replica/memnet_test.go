@@ -421,7 +421,7 @@ func (c *testNet) start(id raft.ServerID, conf raft.Configuration, o nodeOptions
 		}
 	}
 	if o.announce {
-		n.fsm.after = n.trans.AnnounceCommit
+		n.fsm.after = func(index uint64) { n.trans.AnnounceCommit(index, everybody) }
 	}
 	r, err := raft.NewRaft(config, n.fsm, logs, stable, snaps, trans)
 	if err != nil {

@@ -3,6 +3,7 @@ package replica
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -24,6 +25,7 @@ import (
 type pipeline struct {
 	inner raft.AppendPipeline
 	t     *Transport
+	to    raft.ServerID
 
 	answers   chan raft.AppendFuture
 	wake      chan struct{} // buffered 1: look whether there is something to announce
@@ -54,6 +56,7 @@ func (t *Transport) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddr
 	p := &pipeline{
 		inner:   inner,
 		t:       t,
+		to:      id,
 		answers: make(chan raft.AppendFuture, queueLen),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
@@ -71,12 +74,18 @@ func (t *Transport) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddr
 	return p, nil
 }
 
-// AnnounceCommit tells the followers at once that the log is committed up to
-// index, so that they apply it without waiting for Raft's next message. Call
-// it with a committed index once it is applied here. It never blocks and does
-// nothing on a server that leads nobody, nor when the log goes on past index:
-// then Raft's next message is under way and carries the news.
-func (t *Transport) AnnounceCommit(index uint64) {
+// announceLater is how long followers that wait for nothing are left without the
+// news of a commit: most often Raft's next message carries it, and nothing has to
+// be sent for it.
+const announceLater = time.Millisecond
+
+// AnnounceCommit tells the followers that the log is committed up to index, so
+// that they apply it without waiting for Raft's next message: those that waits
+// names at once, the others after announceLater. Call it with a committed index
+// once it is applied here. It never blocks and does nothing on a server that
+// leads nobody, nor when the log goes on past index: then Raft's next message is
+// under way and carries the news.
+func (t *Transport) AnnounceCommit(index uint64, waits func(raft.ServerID) bool) {
 	r := t.raft.Load()
 	if r == nil || r.LastIndex() != index {
 		return
@@ -88,6 +97,25 @@ func (t *Transport) AnnounceCommit(index uint64) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	later := false
+	for p := range t.pipelines {
+		if waits(p.to) {
+			p.look()
+		} else {
+			later = true
+		}
+	}
+	if later && !t.announcing {
+		t.announcing = true
+		time.AfterFunc(announceLater, t.announceToAll)
+	}
+}
+
+// announceToAll tells those that nobody has told meanwhile.
+func (t *Transport) announceToAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.announcing = false
 	for p := range t.pipelines {
 		p.look()
 	}

@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
+func everybody(raft.ServerID) bool { return true }
+
 // A follower applies a commit at once, long before the library would tell it.
 func TestFollowersApplyBeforeCommitTimeout(t *testing.T) {
 	for _, announce := range []bool{false, true} {
@@ -67,6 +69,61 @@ func TestFollowersApplyBeforeCommitTimeout(t *testing.T) {
 	}
 }
 
+// A follower that nobody waits for is told a little later, and not at all if the
+// next entry has told it.
+func TestOnlyThoseThatWaitAreToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		pushed := 0
+		c := startNet(t, 3, nodeOptions{
+			conf: func(c *raft.Config) { c.CommitTimeout = time.Hour },
+			onAppend: func(req *raft.AppendEntriesRequest) {
+				mu.Lock()
+				defer mu.Unlock()
+				if len(req.Entries) == 0 && req.LeaderCommitIndex > 0 {
+					pushed++
+				}
+			},
+		})
+		leader := c.leader()
+		waits, other := c.others(leader)[0], c.others(leader)[1]
+		apply := func(s string) {
+			t.Helper()
+			if err := leader.raft.Apply([]byte(s), 0).Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply("open the pipelines")
+		time.Sleep(30 * time.Second)
+		apply("a")
+		leader.trans.AnnounceCommit(leader.raft.LastIndex(), func(id raft.ServerID) bool { return id == waits.id })
+		time.Sleep(announceLater / 2)
+		synctest.Wait()
+		if !waits.fsm.has("a") {
+			t.Error("the follower that waits was not told at once")
+		}
+		time.Sleep(announceLater)
+		synctest.Wait()
+		if !other.fsm.has("a") {
+			t.Error("the other follower was not told later")
+		}
+		nobody := func(raft.ServerID) bool { return false }
+		mu.Lock()
+		pushed = 0
+		mu.Unlock()
+		for range 10 {
+			apply("b")
+			leader.trans.AnnounceCommit(leader.raft.LastIndex(), nobody)
+		}
+		time.Sleep(10 * announceLater)
+		mu.Lock()
+		defer mu.Unlock()
+		if pushed > 10 { // Raft sends some of that kind by itself
+			t.Errorf("%d announcements for ten entries in a row to two followers", pushed)
+		}
+	})
+}
+
 // Under load the next entries carry the commit index; announcing it would only
 // cost.
 func TestNothingIsAnnouncedWhileBusy(t *testing.T) {
@@ -75,11 +132,11 @@ func TestNothingIsAnnouncedWhileBusy(t *testing.T) {
 		r := c.leader().raft
 		tr := c.nodes[0].trans
 		last := r.LastIndex()
-		tr.AnnounceCommit(last - 1)
+		tr.AnnounceCommit(last-1, everybody)
 		if got := tr.announced.Load(); got != 0 {
 			t.Errorf("index %d was announced although the log goes on to %d", got, last)
 		}
-		tr.AnnounceCommit(last)
+		tr.AnnounceCommit(last, everybody)
 		if got := tr.announced.Load(); got != last {
 			t.Errorf("announced %d, want %d", got, last)
 		}

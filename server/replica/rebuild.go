@@ -17,6 +17,8 @@ const (
 	// soundFor is how long a Raft must have run for the next failure to count
 	// as a new one.
 	soundFor = 10 * time.Second
+	// landing is how long entries take that were sent when the log failed.
+	landing = 20 * time.Millisecond
 )
 
 // roomFile and roomBytes are what CheckRoom writes.
@@ -72,6 +74,9 @@ func (r *Replica) rebuild() {
 		r.setFault(failed)
 		r.logger.Error("the log cannot be written: this server takes no part in writes until it can, reads go on", "error", failed)
 		if led && !c.gaveUp.Load() {
+			// Entries that the log did not take may be under way (see ahead). One
+			// that stood before they came would be refused by one that has them.
+			time.Sleep(landing)
 			r.handOver(c)
 		}
 		if err := c.close(); err != nil {

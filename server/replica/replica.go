@@ -268,6 +268,20 @@ func (r *Replica) Propose(entry []byte) Future {
 	return proposal{c, c.raft.ApplyLog(raft.Log{Data: entry}, proposeTimeout)}
 }
 
+// AnnounceCommit has a leader that has nothing to propose tell the others what is
+// committed, which they would otherwise learn with its next entry, or late: those
+// that wait for it at once, the others soon. See Transport.AnnounceCommit.
+func (r *Replica) AnnounceCommit(waits func(id uint8) bool) {
+	c := r.current.Load()
+	if c.isDown() {
+		return
+	}
+	r.mu.RLock()
+	applied := r.applied
+	r.mu.RUnlock()
+	c.transport.AnnounceCommit(applied, func(id raft.ServerID) bool { return waits(memberID(id)) })
+}
+
 // View runs fn under the read lock. fn must neither keep m nor call View.
 func (r *Replica) View(fn func(m *fsm.Machine)) {
 	r.mu.RLock()

@@ -81,7 +81,7 @@ type Wire interface {
 //   - replication to a server that was away goes on at once when it is back
 //     (see AppendEntries);
 //   - vote requests survive dead pooled connections;
-//   - followers of an idle leader learn of a commit at once (AnnounceCommit);
+//   - followers of an idle leader learn of a commit soon (AnnounceCommit);
 //   - Raft hears that a follower has an entry only when this server has it on
 //     disk as well (see ahead);
 //   - switches for a joining server and for a leader whose disk stalls, and the
@@ -112,6 +112,8 @@ type Transport struct {
 	mu        sync.Mutex
 	pipelines map[*pipeline]struct{}   // open ones; guarded by mu
 	vouched   map[raft.ServerID]uint64 // marks' numbers, see Vouch; guarded by mu
+
+	announcing bool // announceToAll is about to run; guarded by mu
 }
 
 var (
