@@ -46,10 +46,10 @@ type conn struct {
 	// Set when the handshake is answered, before the first request is read.
 	sessionID atomic.Int64
 	timeoutMs atomic.Int32
-	epoch     uint32        // attachment epoch, fsm.LocalEpoch for a local session; guarded by mu
-	readOnly  atomic.Bool   // opened in read-only mode
-	ready     chan struct{} // closed when the handshake is over
-	readyOnce func()        // closes ready; it may be called more than once
+	epoch     uint32         // attachment epoch, fsm.LocalEpoch for a local session; guarded by mu
+	readOnly  atomic.Bool    // opened in read-only mode
+	ready     sync.WaitGroup // until the handshake is over
+	readyOnce sync.Once
 
 	arrivals chan arrival // to the goroutine that takes turns; nil without a throttle
 
@@ -58,21 +58,22 @@ type conn struct {
 	dead    atomic.Bool  // closed
 
 	mu       sync.Mutex
-	room     *sync.Cond // signalled when queue or out shrink, and on close
+	room     sync.Cond // signalled when queue or out shrink, and on close
 	ids      auth.Identities
-	queue    []*pending // not answered yet, in order. Guarded by mu.
-	queued   int        // bytes of queue; guarded by mu
-	writes   int        // of queue; guarded by mu
-	large    int        // bytes of the large request being served; guarded by mu
-	expected int        // bytes of the replies to reads of queue, a guess; guarded by mu
-	out      []byte     // not written yet; guarded by mu
-	verbose  bool       // the last bytes written were more than fit a small buffer; guarded by mu
-	writing  bool       // somebody writes out to the socket; guarded by mu
-	dirty    bool       // on the server's list for the end of this entry; only in apply
-	gathered bool       // writes of this run wait to be sent; only where requests are served
-	fenced   bool       // a sync of linearizableReads covers this run; guarded by mu
-	asked    bool       // for a four-letter word; guarded by mu
-	closing  bool       // close once out is written, serve nothing more; guarded by mu
+	queue    []*pending     // not answered yet, in order. Guarded by mu.
+	queued   int            // bytes of queue; guarded by mu
+	writes   int            // of queue; guarded by mu
+	large    int            // bytes of the large request being served; guarded by mu
+	expected int            // bytes of the replies to reads of queue, a guess; guarded by mu
+	out      []byte         // not written yet; guarded by mu
+	verbose  bool           // the last bytes written were more than fit a small buffer; guarded by mu
+	pong     [pongSize]byte // the answer to a ping; whoever writes may use it
+	writing  bool           // somebody writes out to the socket; guarded by mu
+	dirty    bool           // on the server's list for the end of this entry; only in apply
+	gathered bool           // writes of this run wait to be sent; only where requests are served
+	fenced   bool           // a sync of linearizableReads covers this run; guarded by mu
+	asked    bool           // for a four-letter word; guarded by mu
+	closing  bool           // close once out is written, serve nothing more; guarded by mu
 	watching *watch.Handle
 	now      time.Time // when what is being run came, or was applied; guarded by mu
 	reading  reading   // what is being run; guarded by mu
@@ -118,57 +119,85 @@ func (c *conn) timeout() time.Duration {
 
 // serve runs the connection until it ends.
 func (c *conn) serve() {
-	if err := c.read(); err != nil {
+	in := newReader(c.nc)
+	if rest := c.greet(in); rest != nil {
+		// On a new goroutine: a handshake takes more stack than an idle session.
+		go c.converse(in, rest)
+		return
+	}
+	c.close()
+}
+
+// greet waits for the handshake and answers it, and returns what followed it,
+// which is not nil. It returns nil at the end of the connection.
+func (c *conn) greet(in *reader) (rest []byte) {
+	deadline := time.Now().Add(c.s.cfg.SessionlessTimeout)
+	c.nc.SetReadDeadline(deadline)
+	var data []byte
+	for {
+		buf := in.read()
+		if buf == nil {
+			c.countEnd(!time.Now().Before(deadline))
+			return nil
+		}
+		data = append(data, buf...)
+		giveBuffer(buf)
+		if len(data) >= 4 && c.s.admin.IsWord([4]byte(data)) {
+			c.word(string(data[:4]), data[4:])
+			return nil
+		}
+		frame, rest, err := c.s.cut(data)
+		if err != nil || frame != nil && !c.handshake(frame) {
+			return nil
+		}
+		if frame != nil {
+			c.nc.SetReadDeadline(time.Time{})
+			return append([]byte{}, rest...)
+		}
+	}
+}
+
+// converse serves the session's requests, beginning with partial, until the end of
+// the connection.
+func (c *conn) converse(in *reader, partial []byte) {
+	serve := c.requests
+	if c.s.throttle != nil {
+		c.arrivals = make(chan arrival, arrivalsAhead)
+		defer close(c.arrivals)
+		go c.takeTurns()
+		serve = c.handOver
+	}
+	if c.read(in, partial, serve) != nil {
 		c.finish() // what came before is answered
 		return
 	}
 	c.close()
 }
 
-// read serves what the client sends. It returns nil at the end of the
-// connection, and an error for a request that ends it.
-func (c *conn) read() error {
-	deadline := time.Now().Add(c.s.cfg.SessionlessTimeout)
-	c.nc.SetReadDeadline(deadline)
-	in := newReader(c.nc)
-	var partial []byte // a frame not complete yet
-	shook, serve := false, c.requests
+// read serves partial, a part of a frame or more, and what the client sends after
+// it. It returns nil at the end of the connection, and an error for a request that
+// ends it.
+func (c *conn) read(in *reader, partial []byte, serve func([]byte) ([]byte, error)) (err error) {
+	if partial, err = serve(partial); err != nil {
+		return err
+	}
 	for {
 		buf := in.read()
 		if buf == nil {
-			c.countEnd(!shook && !time.Now().Before(deadline))
+			c.countEnd(false)
 			return nil
 		}
 		data := buf
-		if len(partial) > 0 {
+		switch {
+		case len(partial) > 0:
 			partial = append(partial, data...)
 			data = partial
+		case c.pinged(buf):
+			giveBuffer(buf)
+			continue
 		}
-		if !shook {
-			if len(data) >= 4 && c.s.admin.IsWord([4]byte(data)) {
-				c.word(string(data[:4]), data[4:])
-				return nil
-			}
-			frame, rest, err := c.s.cut(data)
-			if err != nil || frame != nil && !c.handshake(frame) {
-				return nil
-			}
-			if frame != nil {
-				c.nc.SetReadDeadline(time.Time{})
-				shook, data = true, rest
-				if c.s.throttle != nil {
-					c.arrivals = make(chan arrival, arrivalsAhead)
-					defer close(c.arrivals)
-					go c.takeTurns()
-					serve = c.handOver
-				}
-			}
-		}
-		if shook {
-			var err error
-			if data, err = serve(data); err != nil {
-				return err
-			}
+		if data, err = serve(data); err != nil {
+			return err
 		}
 		if len(data) == 0 {
 			partial = nil
@@ -177,6 +206,55 @@ func (c *conn) read() error {
 		}
 		giveBuffer(buf)
 	}
+}
+
+// Sizes of a ping and of its answer on the wire.
+const (
+	pingSize = 4 + protocol.RequestHeaderSize
+	pongSize = 4 + protocol.ReplyHeaderSize
+)
+
+// pinged answers data if it is a ping and nothing else, of a client that waits for
+// nothing, and reports whether it was. It is what idle clients send, and takes
+// less stack than requests: ten thousand of them then have small ones.
+func (c *conn) pinged(data []byte) bool {
+	if len(data) != pingSize || binary.BigEndian.Uint32(data) != protocol.RequestHeaderSize ||
+		protocol.OpCode(binary.BigEndian.Uint32(data[8:])) != protocol.OpPing || c.arrivals != nil {
+		return false
+	}
+	idle := false
+	c.s.replica.View(func(m *fsm.Machine) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if idle = len(c.queue) == 0 && len(c.out) == 0 && !c.writing && !c.closing && !c.dead.Load(); idle {
+			c.writing = true // from now on; flush finds out that it is not its turn
+			c.pongLocked(m.Zxid())
+		}
+	})
+	if !idle {
+		return false
+	}
+	c.s.touch(c)
+	_, err := c.nc.Write(c.pong[:])
+	if err != nil {
+		c.close()
+	}
+	c.mu.Lock()
+	c.writing = false
+	c.mu.Unlock()
+	c.flush() // what came meanwhile
+	return true
+}
+
+// pongLocked makes the answer to a ping and keeps the books of both.
+func (c *conn) pongLocked(zxid int64) {
+	c.now = time.Now()
+	c.tally.Received(pingSize)
+	c.stats.received++
+	h := protocol.ReplyHeader{Xid: protocol.XidPing, Zxid: zxid}
+	h.AppendTo(protocol.AppendInt(c.pong[:0], protocol.ReplyHeaderSize))
+	c.sentLocked(protocol.XidPing, protocol.OpPing, zxid, c.now, protocol.ReplyHeaderSize)
+	c.tally.Flush(c.s.metrics) // before the client can know of it
 }
 
 // countEnd counts that nothing more comes, unless that was the server's doing.

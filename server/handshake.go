@@ -66,7 +66,7 @@ func (c *conn) handshake(frame []byte) bool {
 	case !c.openInTurn(&req):
 		return false
 	}
-	<-c.ready
+	c.ready.Wait()
 	return !c.dead.Load()
 }
 
@@ -160,7 +160,7 @@ func (c *conn) answerHandshake(req *protocol.ConnectRequest, id int64, epoch uin
 	patchLength(c.out, start)
 	c.stats.sent++
 	c.tally.Sent()
-	c.readyOnce()
+	c.readyOnce.Do(c.ready.Done)
 }
 
 // await polls until holds, and reports false when the connection or the server

@@ -366,9 +366,9 @@ func (s *Server) accept() {
 // welcome books a connection; nil when there are too many.
 func (s *Server) welcome(nc net.Conn) *conn {
 	ip := netip.MustParseAddrPort(nc.RemoteAddr().String()).Addr().Unmap()
-	c := &conn{s: s, nc: nc, ip: ip, ids: auth.FromAddr(ip), ready: make(chan struct{})}
-	c.readyOnce = sync.OnceFunc(func() { close(c.ready) })
-	c.room = sync.NewCond(&c.mu)
+	c := &conn{s: s, nc: nc, ip: ip, ids: auth.FromAddr(ip)}
+	c.ready.Add(1)
+	c.room.L = &c.mu
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		tcp.SetKeepAlive(s.cfg.ClientTCPKeepAlive)
 	}
@@ -427,7 +427,7 @@ func (s *Server) forget(c *conn) {
 		delete(s.bySession, id)
 	}
 	s.countConnection(c, -1)
-	c.readyOnce()
+	c.readyOnce.Do(c.ready.Done)
 }
 
 // own makes c the connection of its session.
