@@ -329,3 +329,40 @@ func TestLinearizableReadsTravel(t *testing.T) {
 		t.Errorf("%d entries for a ping", n)
 	}
 }
+
+// A ping is answered in its turn, however it arrives: alone, in pieces, with the
+// handshake, with other requests, or behind a write that is not applied yet.
+func TestPingsInTheirTurn(t *testing.T) {
+	s := startStandalone(t)
+	ping, exists := request(protocol.XidPing, protocol.OpPing, nil), request(7, protocol.OpExists, read("/"))
+	w := dialRaw(t, s)
+	w.send(framed((&protocol.ConnectRequest{TimeoutMs: 10_000, HasReadOnly: true}).AppendTo(nil)), ping)
+	if _, err := w.frame(); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(protocol.XidPing, protocol.OK)
+	for range 100 {
+		w.send(ping)
+		zxid := w.expect(protocol.XidPing, protocol.OK).Zxid
+		w.send(ping, exists, ping)
+		w.expect(protocol.XidPing, protocol.OK)
+		if r := w.expect(7, protocol.OK); r.Zxid != zxid {
+			t.Fatalf("zxid %#x in a ping's answer, then %#x", zxid, r.Zxid)
+		}
+		w.expect(protocol.XidPing, protocol.OK)
+		w.send(ping[:5])
+		w.send(ping[5:])
+		w.expect(protocol.XidPing, protocol.OK)
+		w.send(request(8, protocol.OpCreate, create("/a", "")))
+		w.send(ping)
+		w.send(request(9, protocol.OpDelete, remove("/a")))
+		created := w.expect(8, protocol.OK)
+		if r := w.expect(protocol.XidPing, protocol.OK); r.Zxid < created.Zxid {
+			t.Fatalf("a ping behind zxid %#x is answered with %#x", created.Zxid, r.Zxid)
+		}
+		w.expect(9, protocol.OK)
+	}
+	// The xid that a client gives a ping is not looked at; it is that of pings.
+	w.send(request(5, protocol.OpPing, nil))
+	w.expect(protocol.XidPing, protocol.OK)
+}
