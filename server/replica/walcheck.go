@@ -58,9 +58,6 @@ func checkWAL(dir string, vfs types.VFS, meta types.MetaStore, segmentBytes int)
 		return nil
 	}
 	if last := state.Segments[len(state.Segments)-1]; !last.SealTime.IsZero() {
-		if segmentBytes == 0 {
-			segmentBytes = wal.DefaultSegmentSize
-		}
 		state.Segments = append(state.Segments, types.SegmentInfo{
 			ID:         state.NextSegmentID,
 			BaseIndex:  last.MaxIndex + 1,

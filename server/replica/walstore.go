@@ -22,7 +22,10 @@ import (
 // raft-wal v0.4.0 does not.
 func openWAL(dir string, o LogOptions) (*LogStore, error) {
 	if o.vfs == nil {
-		o.vfs = fs.New()
+		o.vfs = dataFS{fs.New()}
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = wal.DefaultSegmentSize
 	}
 	if o.meta == nil {
 		if err := probeMeta(filepath.Join(dir, metadb.FileName)); err != nil {
@@ -38,7 +41,7 @@ func openWAL(dir string, o LogOptions) (*LogStore, error) {
 	w, err := wal.Open(dir,
 		wal.WithLogger(o.Logger),
 		wal.WithMetaStore(o.meta),
-		wal.WithSegmentFiler(turnFiler{segment.NewFiler(dir, o.vfs), turns}),
+		wal.WithSegmentFiler(turnFiler{segment.NewFiler(dir, filling{o.vfs, int64(o.SegmentBytes)}), turns}),
 		wal.WithMetricsCollector(turns),
 		wal.WithSegmentSize(o.SegmentBytes))
 	if err != nil {
