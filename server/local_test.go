@@ -195,7 +195,7 @@ func TestReadOnlyMode(t *testing.T) {
 			e.stop(i)
 		}
 	}
-	eventually(t, "no leader", func() bool { return !s.forwarder.connected() })
+	eventually(t, "no leader", func() bool { return !s.replica.Leads() && !s.forwarder.connected() })
 	early := dialRaw(t, s)
 	if !early.connect(protocol.ConnectRequest{TimeoutMs: 10_000, ReadOnly: true}) || !early.readOnly {
 		t.Error("a client that came before read-only mode did not wait for it")

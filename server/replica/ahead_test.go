@@ -53,6 +53,41 @@ func TestLeaderReplicatesBeforeItHasWritten(t *testing.T) {
 	})
 }
 
+// What is committed is applied while the entries that come with the news are
+// being written, and no more than that.
+func TestFollowerAppliesWhileItWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		l := g.leader()
+		g.write(l, 10)
+		g.settle(g.members...)
+		f := g.others(l)[0]
+		g.cut(f, g.others(f), true)
+		last, _ := f.disk.logs.LastIndex()
+		g.write(l, 2)
+		if err := g.sendsEntry(l, f, last+1, last); err != nil {
+			t.Fatal(err)
+		}
+		release := f.disk.stall()
+		defer release()
+		said := make(chan error, 1)
+		go func() { said <- g.sendsEntry(l, f, last+2, last+2) }()
+		time.Sleep(100 * time.Millisecond)
+		if f.has() != 11 {
+			t.Errorf("%d entries are applied while entry 12 is written, want 11", f.has())
+		}
+		release()
+		if err := <-said; err != nil {
+			t.Error(err)
+		}
+		if !eventually(time.Second, func() bool { return f.has() == 12 }) {
+			t.Errorf("%d entries are applied, want 12", f.has())
+		}
+		g.cut(f, g.others(f), false)
+		g.settle(g.members...)
+	})
+}
+
 // A leader alone has nobody whose word it could wait for, and one that is about
 // to be alone neither.
 func TestLeaderAloneWritesFirst(t *testing.T) {
@@ -152,15 +187,21 @@ func TestOldLeaderIsNotCountedForWhatItHasNotWritten(t *testing.T) {
 // sends has the last of the entries that both have come to server to from leader,
 // by itself and by a way of its own.
 func (g *group) sends(leader, to *member) error {
+	last, _ := to.current.Load().storage.Logs.LastIndex()
+	return g.sendsEntry(leader, to, last, 0)
+}
+
+// sendsEntry has one entry of leader come to server to likewise, and the news of
+// what is committed.
+func (g *group) sendsEntry(leader, to *member, index, commit uint64) error {
 	c, wire := leader.current.Load(), newWire(g.net, "n9", 1)
 	defer wire.Close()
-	last, _ := to.current.Load().storage.Logs.LastIndex()
 	var l, before raft.Log
-	if err := errors.Join(c.storage.Logs.GetLog(last, &l), c.storage.Logs.GetLog(last-1, &before)); err != nil {
+	if err := errors.Join(c.storage.Logs.GetLog(index, &l), c.storage.Logs.GetLog(index-1, &before)); err != nil {
 		return err
 	}
 	req := &raft.AppendEntriesRequest{
-		RPCHeader: c.transport.header(), Term: c.raft.CurrentTerm(),
+		RPCHeader: c.transport.header(), Term: c.raft.CurrentTerm(), LeaderCommitIndex: commit,
 		PrevLogEntry: before.Index, PrevLogTerm: before.Term, Entries: []*raft.Log{&l},
 	}
 	var resp raft.AppendEntriesResponse

@@ -237,6 +237,7 @@ func (t *Transport) DropAppends(on bool) { t.dropping.Store(on) }
 // forward moves messages from the wire to Raft until Close, refusing those
 // that a joining server must not see.
 func (t *Transport) forward() {
+	var told uint64 // the last commit that Raft was told of in advance
 	for {
 		select {
 		case rpc := <-t.wire.Consumer():
@@ -244,9 +245,14 @@ func (t *Transport) forward() {
 			switch {
 			case t.joining.Load() != 0 && refuseJoining(rpc):
 			case t.fromLeader(rpc):
-				if !t.known(rpc) {
-					t.enqueue(rpc)
+				if t.known(rpc) {
+					continue
 				}
+				if commit, index := commitOf(rpc); index > told {
+					told = index
+					t.enqueue(commit)
+				}
+				t.enqueue(rpc)
 			default:
 				t.forwarder.Go(func() { t.hold(rpc) })
 			}
@@ -254,6 +260,24 @@ func (t *Transport) forward() {
 			return
 		}
 	}
+}
+
+// commitOf returns what rpc says about the entries before its own, as a message
+// of its own, and up to where they are committed: 0 if it says nothing. Raft
+// looks at the commit index of a message when it has stored the entries that
+// came with it, and whoever waits for the entries before them would wait for
+// that write too. The leader might have sent both itself, one after the other.
+func commitOf(rpc raft.RPC) (commit raft.RPC, index uint64) {
+	req, ok := rpc.Command.(*raft.AppendEntriesRequest)
+	if !ok || len(req.Entries) == 0 {
+		return raft.RPC{}, 0
+	}
+	// Only what lies before the entry that Raft will compare is known to be the
+	// leader's too.
+	index = min(req.LeaderCommitIndex, req.PrevLogEntry)
+	alone := *req
+	alone.Entries, alone.LeaderCommitIndex = nil, index
+	return raft.RPC{Command: &alone, RespChan: make(chan raft.RPCResponse, 1)}, index
 }
 
 // settle lets what a leader sends wait until this server, if it has led itself,
