@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,6 +20,7 @@ func (s *Server) makeSelf() *peer.Self {
 		State:     s.peerState,
 		Known:     func(member uint8) bool { _, ok := s.cfg.Member(member); return ok },
 		Logger:    s.log.Named("peer"),
+		DialTCP:   s.host.Dial,
 	}
 }
 
@@ -154,8 +154,8 @@ func (s *Server) firstStart() bool {
 
 // toldToInitialize reports whether the operator has given his word.
 func (s *Server) toldToInitialize() bool {
-	_, err := os.Stat(filepath.Join(s.cfg.DataDir, initializeFile))
-	return err == nil
+	told, err := s.host.Disk.Exists(filepath.Join(s.cfg.DataDir, initializeFile))
+	return told && err == nil
 }
 
 // probe asks a member for its state.

@@ -5,32 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
-
-// lockDirectory keeps a second process out of dir for as long as the file
-// stays open.
-func lockDirectory(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "coordd.lock"), os.O_CREATE|os.O_RDWR, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("lock data directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("data directory %s is in use by another process", dir)
-	}
-	return f, nil
-}
 
 const clusterFile = "cluster-id"
 
 // readClusterID returns the id of the cluster that dir belongs to; zero when
 // it belongs to none yet.
-func readClusterID(dir string) (id [16]byte, err error) {
-	p, err := os.ReadFile(filepath.Join(dir, clusterFile))
+func readClusterID(disk Disk, dir string) (id [16]byte, err error) {
+	p, err := disk.ReadFile(filepath.Join(dir, clusterFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return id, nil
 	}
@@ -44,39 +28,24 @@ func readClusterID(dir string) (id [16]byte, err error) {
 }
 
 // writeDurably replaces the file name in dir, and is back when it is on disk.
-func writeDurably(dir, name, text string) error {
+func writeDurably(disk Disk, dir, name, text string) error {
 	tmp := filepath.Join(dir, name+".tmp")
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
-	if err != nil {
+	if err := disk.WriteFile(tmp, text); err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
+	if err := disk.Rename(tmp, filepath.Join(dir, name)); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	return syncDirectory(dir)
+	return disk.SyncDir(dir)
 }
 
 // removeDurably removes the file name from dir, and is back when it is gone
 // from the disk too.
-func removeDurably(dir, name string) error {
-	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func removeDurably(disk Disk, dir, name string) error {
+	if err := disk.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDirectory(dir)
-}
-
-func syncDirectory(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return disk.SyncDir(dir)
 }
 
 // learnCluster writes the cluster's id to the data directories. It runs in
@@ -100,7 +69,7 @@ func (s *Server) learnCluster(id [16]byte) {
 		dirs = append(dirs, s.cfg.DataLogDir)
 	}
 	for _, dir := range dirs {
-		if err := writeDurably(dir, clusterFile, hex.EncodeToString(id[:])+"\n"); err != nil {
+		if err := writeDurably(s.host.Disk, dir, clusterFile, hex.EncodeToString(id[:])+"\n"); err != nil {
 			s.fail(fmt.Errorf("write cluster id: %w", err))
 		}
 	}

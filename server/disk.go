@@ -12,7 +12,7 @@ const askAgain = 200 * time.Millisecond
 
 // reopenStorage opens the stores again after a failed write, if there is room.
 func (s *Server) reopenStorage() (replica.Storage, error) {
-	if err := replica.CheckRoom(s.cfg.DataLogDir); err != nil {
+	if err := s.host.Disk.CheckRoom(s.cfg.DataLogDir); err != nil {
 		return replica.Storage{}, err
 	}
 	return s.openStorage()

@@ -28,10 +28,10 @@ func effectOfDirectories(t *testing.T) {
 		s := alone(t, tc.lines)
 		dir := s.cfg.DataDir
 		takeSnapshot(t, s)
-		if present, err := replica.StoresPresent(tc.log); !present || err != nil {
+		if present, err := replica.StoresPresent(tc.log, osDisk{}.Exists); !present || err != nil {
 			t.Errorf("%s: no log there: %v", tc.lines, err)
 		}
-		if present, err := replica.StoresPresent(dir); present != (dir == tc.log) || err != nil {
+		if present, err := replica.StoresPresent(dir, osDisk{}.Exists); present != (dir == tc.log) || err != nil {
 			t.Errorf("%s: the log in dataDir: %v, %v", tc.lines, present, err)
 		}
 		if len(snapshotsOf(t, s)) != 1 {
@@ -191,7 +191,7 @@ func effectOfLogStore(t *testing.T) {
 
 func effectOfFsyncWarning(t *testing.T) {
 	for line, want := range map[string]int64{"#": 0, "fsync.warningthresholdms=20": 1, "fsync.warningthresholdms=0": 2} {
-		s := &Server{cfg: aloneConfig(t, line), log: hclog.NewNullLogger(), metrics: metrics.New()}
+		s := &Server{cfg: aloneConfig(t, line), host: Host{}.filled(), log: hclog.NewNullLogger(), metrics: metrics.New()}
 		s.stored(900*time.Microsecond, 1)
 		s.stored(20*time.Millisecond, 1)
 		s.stored(900*time.Millisecond, 1)

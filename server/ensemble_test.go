@@ -208,7 +208,7 @@ func (e *ensemble) leads() (leader *Server) {
 func (e *ensemble) votes(s *Server) {
 	e.t.Helper()
 	eventually(e.t, fmt.Sprintf("server %d votes", s.id), func() bool {
-		_, marked, err := readJoining(s.cfg.DataLogDir)
+		_, marked, err := readJoining(osDisk{}, s.cfg.DataLogDir)
 		return err == nil && !marked && s.joining.number.Load() == 0 && s.Serving() && s.replica.Standing().Voter
 	})
 }

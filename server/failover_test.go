@@ -73,7 +73,7 @@ func TestDeadLeader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &Server{id: 1, cfg: cfg, log: hclog.NewNullLogger()}
+			s := &Server{id: 1, cfg: cfg, host: Host{}.filled(), log: hclog.NewNullLogger()}
 			s.self = &peer.Self{Member: 1, Nonce: 1, ClusterID: zero, Known: all, State: func() (st peer.State) { return st }}
 			m, _ := cfg.Member(2)
 			ctx, cancel := context.WithTimeout(t.Context(), confirmPatience)

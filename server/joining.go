@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -55,7 +54,7 @@ func (s *Server) startJoining(storage replica.Storage, present bool) error {
 	if err != nil {
 		return err
 	}
-	number, marked, err := readJoining(s.cfg.DataLogDir)
+	number, marked, err := readJoining(s.host.Disk, s.cfg.DataLogDir)
 	if err != nil {
 		return err
 	}
@@ -103,7 +102,7 @@ func (s *Server) matchClusterIDs() error {
 	if s.cfg.DataLogDir == s.cfg.DataDir {
 		return nil
 	}
-	logs, err := readClusterID(s.cfg.DataLogDir)
+	logs, err := readClusterID(s.host.Disk, s.cfg.DataLogDir)
 	var none [16]byte
 	switch {
 	case err != nil:
@@ -117,7 +116,7 @@ func (s *Server) matchClusterIDs() error {
 	if s.cluster == none {
 		s.cluster, dir = logs, s.cfg.DataDir
 	}
-	if err := writeDurably(dir, clusterFile, hex.EncodeToString(s.cluster[:])+"\n"); err != nil {
+	if err := writeDurably(s.host.Disk, dir, clusterFile, hex.EncodeToString(s.cluster[:])+"\n"); err != nil {
 		return fmt.Errorf("write cluster id: %w", err)
 	}
 	return nil
@@ -125,8 +124,8 @@ func (s *Server) matchClusterIDs() error {
 
 // readJoining reports whether dir has the mark, and its number; 0 for one
 // that cannot be made out and is to be drawn again.
-func readJoining(dir string) (number uint64, marked bool, err error) {
-	p, err := os.ReadFile(filepath.Join(dir, joiningFile))
+func readJoining(disk Disk, dir string) (number uint64, marked bool, err error) {
+	p, err := disk.ReadFile(filepath.Join(dir, joiningFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
@@ -142,7 +141,7 @@ func readJoining(dir string) (number uint64, marked bool, err error) {
 
 func (s *Server) markJoining() (uint64, error) {
 	number := max(randomNumber(), 1)
-	if err := writeDurably(s.cfg.DataLogDir, joiningFile, fmt.Sprintf("%d\n", number)); err != nil {
+	if err := writeDurably(s.host.Disk, s.cfg.DataLogDir, joiningFile, fmt.Sprintf("%d\n", number)); err != nil {
 		return 0, fmt.Errorf("write joining mark: %w", err)
 	}
 	return number, nil
@@ -150,10 +149,10 @@ func (s *Server) markJoining() (uint64, error) {
 
 // mayVote takes the mark away, for good, and lets this server vote.
 func (s *Server) mayVote() error {
-	if err := removeDurably(s.cfg.DataDir, initializeFile); err != nil { // said once, meant once
+	if err := removeDurably(s.host.Disk, s.cfg.DataDir, initializeFile); err != nil { // said once, meant once
 		return fmt.Errorf("remove %s: %w", initializeFile, err)
 	}
-	if err := removeDurably(s.cfg.DataLogDir, joiningFile); err != nil {
+	if err := removeDurably(s.host.Disk, s.cfg.DataLogDir, joiningFile); err != nil {
 		return fmt.Errorf("remove joining mark: %w", err)
 	}
 	s.joining.number.Store(0)

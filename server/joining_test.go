@@ -26,7 +26,7 @@ func joiner(t *testing.T, dir string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Server{id: 1, cfg: cfg, log: hclog.NewNullLogger(), stop: make(chan struct{})}
+	return &Server{id: 1, cfg: cfg, host: Host{}.filled(), log: hclog.NewNullLogger(), stop: make(chan struct{})}
 }
 
 // begin starts joining on dir's stores, with entries in the log if asked to,
@@ -75,7 +75,7 @@ func TestWhoCarriesTheJoiningMark(t *testing.T) {
 			if (number != 0) != tt.marked || votes == tt.marked || s.joining.lost.Load() != tt.lost {
 				t.Errorf("number %d, votes %t, lost %t", number, votes, s.joining.lost.Load())
 			}
-			if on, _, err := readJoining(s.cfg.DataLogDir); on != number || err != nil {
+			if on, _, err := readJoining(osDisk{}, s.cfg.DataLogDir); on != number || err != nil {
 				t.Errorf("the disk says %d, the server %d", on, number)
 			}
 		})
@@ -146,7 +146,7 @@ func TestClusterIDsOfBothDirectories(t *testing.T) {
 			if id == [16]byte{} {
 				continue
 			}
-			if err := writeDurably(dir, clusterFile, hex.EncodeToString(id[:])); err != nil {
+			if err := writeDurably(osDisk{}, dir, clusterFile, hex.EncodeToString(id[:])); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -157,7 +157,7 @@ func TestClusterIDsOfBothDirectories(t *testing.T) {
 			continue
 		}
 		for _, dir := range []string{s.cfg.DataDir, s.cfg.DataLogDir} {
-			if id, err := readClusterID(dir); !tt.refused && (id != tt.want || err != nil || s.cluster != tt.want) {
+			if id, err := readClusterID(osDisk{}, dir); !tt.refused && (id != tt.want || err != nil || s.cluster != tt.want) {
 				t.Errorf("%s: %s says %x, %v; the server %x", tt.name, dir, id, err, s.cluster)
 			}
 		}
@@ -174,7 +174,7 @@ func TestJoiningMarkOutlivesRestartsOnly(t *testing.T) {
 	if fresh, _ := joiner(t, t.TempDir()).begin(t, false, false); fresh == first {
 		t.Errorf("a wiped server draws number %d again", fresh)
 	}
-	if err := removeDurably(dir, joiningFile); err != nil {
+	if err := removeDurably(osDisk{}, dir, joiningFile); err != nil {
 		t.Fatal(err)
 	}
 	if number, votes := joiner(t, dir).begin(t, true, true); number != 0 || !votes {

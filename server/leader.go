@@ -173,7 +173,7 @@ func (l *reign) take() []byte {
 	if len(l.queue) == 0 {
 		return nil
 	}
-	e := fsm.NewEntry(time.Now().UnixMilli())
+	e := fsm.NewEntry(l.s.host.Now().UnixMilli())
 	n, size := 0, 0
 	for n < len(l.queue) && (n == 0 || size+l.queue[n].size <= entryBytes) {
 		l.queue[n].add(e)
@@ -253,7 +253,7 @@ func (s *Server) lead() {
 // streams and starts the expiry clock. last is the term of the reign before. It
 // returns nil when leadership is gone.
 func (s *Server) beginReign(last *uint64) *reign {
-	first := fsm.NewEntry(time.Now().UnixMilli())
+	first := fsm.NewEntry(s.host.Now().UnixMilli())
 	var fresh bool
 	s.replica.View(func(m *fsm.Machine) { fresh = m.ClusterID() == [16]byte{} })
 	if fresh {
@@ -313,7 +313,7 @@ func (s *Server) reap(l *reign) {
 		most := max(1, int(float64(c.MaxPerMinute)*c.CheckInterval.Minutes()))
 		var due []fsm.Reap
 		s.replica.View(func(m *fsm.Machine) {
-			due = m.Reapable(time.Now().UnixMilli(), c.MaxNeverUsedInterval.Milliseconds(), most)
+			due = m.Reapable(s.host.Now().UnixMilli(), c.MaxNeverUsedInterval.Milliseconds(), most)
 		})
 		for _, r := range due {
 			l.add(0, len(r.Path)+32, func(e *fsm.EntryBuilder) { e.Reap(r.Path, r.Czxid, r.Mzxid, r.Pzxid) })

@@ -32,7 +32,7 @@ func (e *ensemble) follower(leader *Server) int {
 // mark writes a joining mark for server i, which does not run.
 func (e *ensemble) mark(i int, number uint64) {
 	e.t.Helper()
-	if err := writeDurably(filepath.Join(e.dirs[i], "log"), joiningFile, fmt.Sprintf("%d\n", number)); err != nil {
+	if err := writeDurably(osDisk{}, filepath.Join(e.dirs[i], "log"), joiningFile, fmt.Sprintf("%d\n", number)); err != nil {
 		e.t.Fatal(err)
 	}
 }
@@ -68,7 +68,7 @@ func TestServerThatLostSomething(t *testing.T) {
 		}
 		for _, dir := range []string{s.cfg.DataDir, s.cfg.DataLogDir} {
 			eventually(t, tt.name+" lost: both directories have the cluster's id", func() bool {
-				id, err := readClusterID(dir)
+				id, err := readClusterID(osDisk{}, dir)
 				return err == nil && id == s.clusterID()
 			})
 		}

@@ -9,10 +9,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -35,6 +36,7 @@ import (
 type Server struct {
 	id      uint8
 	cfg     *config.Config
+	host    Host
 	log     hclog.Logger
 	metrics *metrics.Set
 	admin   *admin.Admin
@@ -61,7 +63,7 @@ type Server struct {
 
 	client    net.Listener
 	listeners []interface{ Close() error }
-	lock      *os.File
+	lock      io.Closer
 	stop      chan struct{}
 	stopOnce  sync.Once
 	failed    chan error
@@ -90,10 +92,16 @@ type Build struct {
 
 // Start opens the stores and ports of cfg and runs until Shutdown. Nothing is
 // left open when it fails.
-func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err error) {
+func Start(cfg *config.Config, logger hclog.Logger, build Build) (*Server, error) {
+	return StartOn(Host{}, cfg, logger, build)
+}
+
+// StartOn is Start on a given machine.
+func StartOn(host Host, cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err error) {
 	s := &Server{
 		id:        cfg.MyID,
 		cfg:       cfg,
+		host:      host.filled(),
 		log:       logger,
 		metrics:   metrics.New(),
 		auth:      auth.New(cfg.SuperDigest, cfg.DigestAuthEnabled),
@@ -129,10 +137,10 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 	if err := s.openDirectories(); err != nil {
 		return nil, err
 	}
-	if s.cluster, err = readClusterID(cfg.DataDir); err != nil {
+	if s.cluster, err = readClusterID(s.host.Disk, cfg.DataDir); err != nil {
 		return nil, err
 	}
-	s.client, err = net.Listen("tcp", net.JoinHostPort(cfg.ClientAddress, strconv.Itoa(cfg.ClientPort)))
+	s.client, err = s.host.Listen(net.JoinHostPort(cfg.ClientAddress, strconv.Itoa(cfg.ClientPort)))
 	if err != nil {
 		return nil, fmt.Errorf("listen for clients: %w", err)
 	}
@@ -163,7 +171,7 @@ func Start(cfg *config.Config, logger hclog.Logger, build Build) (_ *Server, err
 // startReplica opens the stores, the ports between servers and Raft.
 func (s *Server) startReplica() error {
 	cfg := s.cfg
-	present, err := replica.StoresPresent(cfg.DataLogDir)
+	present, err := replica.StoresPresent(cfg.DataLogDir, s.host.Disk.Exists)
 	if err != nil {
 		return fmt.Errorf("look for the log: %w", err)
 	}
@@ -241,7 +249,7 @@ func (s *Server) startReplica() error {
 
 // openStorage opens the log, the stable store and the snapshots.
 func (s *Server) openStorage() (replica.Storage, error) {
-	return replica.OpenStorage(string(s.cfg.Raft.LogStore), s.cfg.DataDir, s.cfg.DataLogDir, s.cfg.SnapRetainCount, replica.LogOptions{
+	return s.host.Disk.OpenStorage(s.cfg, replica.LogOptions{
 		Logger:  s.log.Named("log"),
 		OnStore: func(d time.Duration, entries int, err error) { s.stored(d, entries) },
 	})
@@ -261,7 +269,7 @@ func (s *Server) stored(d time.Duration, entries int) {
 
 // listenForStreams opens the first port between servers.
 func (s *Server) listenForStreams(me config.Member) error {
-	quorum, err := net.Listen("tcp", s.peerAddr(me, me.QuorumPort))
+	quorum, err := s.host.Listen(s.peerAddr(me, me.QuorumPort))
 	if err != nil {
 		return fmt.Errorf("listen for servers (first port of server.%d): %w", me.ID, err)
 	}
@@ -274,7 +282,7 @@ func (s *Server) listenForStreams(me config.Member) error {
 
 // openWire opens the second port between servers, for Raft.
 func (s *Server) openWire(me config.Member) (replica.Wire, int, error) {
-	election, err := net.Listen("tcp", s.peerAddr(me, me.ElectionPort))
+	election, err := s.host.Listen(s.peerAddr(me, me.ElectionPort))
 	if err != nil {
 		return nil, 0, fmt.Errorf("listen for raft (second port of server.%d): %w", me.ID, err)
 	}
@@ -317,7 +325,7 @@ func (l raftLayer) AddrOf(id uint8) string {
 }
 
 func (s *Server) startAdmin() error {
-	ln, err := net.Listen("tcp", net.JoinHostPort(s.cfg.Admin.Address, strconv.Itoa(s.cfg.Admin.Port)))
+	ln, err := s.host.Listen(net.JoinHostPort(s.cfg.Admin.Address, strconv.Itoa(s.cfg.Admin.Port)))
 	if err != nil {
 		// As in ZooKeeper, which serves clients without its AdminServer.
 		s.log.Warn("AdminServer does not listen: set admin.serverPort, or admin.enableServer=false", "error", err)
@@ -331,7 +339,7 @@ func (s *Server) startAdmin() error {
 
 // startMetrics opens the port for Prometheus.
 func (s *Server) startMetrics() {
-	ln, err := net.Listen("tcp", net.JoinHostPort(s.cfg.Metrics.Host, strconv.Itoa(s.cfg.Metrics.Port)))
+	ln, err := s.host.Listen(net.JoinHostPort(s.cfg.Metrics.Host, strconv.Itoa(s.cfg.Metrics.Port)))
 	if err != nil {
 		s.log.Warn("metrics are not served: set metricsProvider.httpPort", "error", err)
 		return
@@ -533,20 +541,24 @@ func (s *Server) closeListeners() {
 // openDirectories makes and locks the data directories.
 func (s *Server) openDirectories() error {
 	for _, dir := range []string{s.cfg.DataDir, s.cfg.DataLogDir} {
-		if _, err := os.Stat(filepath.Join(dir, "version-2")); err == nil {
+		if foreign, err := s.host.Disk.Exists(filepath.Join(dir, "version-2")); foreign && err == nil {
 			return fmt.Errorf("%s holds the data of a ZooKeeper (version-2): coordd does not read it; give coordd an empty dataDir", dir)
 		}
 		if !s.cfg.DataDirAutocreate {
-			if _, err := os.Stat(dir); err != nil {
+			there, err := s.host.Disk.Exists(dir)
+			if err == nil && !there {
+				err = fmt.Errorf("%s: %w", dir, fs.ErrNotExist)
+			}
+			if err != nil {
 				return fmt.Errorf("data directory: %w", err)
 			}
 		}
-		if err := os.MkdirAll(dir, 0o750); err != nil {
+		if err := s.host.Disk.MakeDir(dir); err != nil {
 			return fmt.Errorf("make data directory: %w", err)
 		}
 	}
 	var err error
-	s.lock, err = lockDirectory(s.cfg.DataDir)
+	s.lock, err = s.host.Disk.Lock(s.cfg.DataDir)
 	return err
 }
 

@@ -144,7 +144,7 @@ func (k *sink) ClusterID(id [16]byte) { k.s.learnCluster(id) }
 // Entry implements replica.Sink.
 func (k *sink) Entry(m *fsm.Machine) {
 	k.s.metrics.Entries.Inc()
-	if ms := time.Now().UnixMilli() - m.TimeMs(); ms >= 0 && k.begun { // what a restart replays is old
+	if ms := k.s.host.Now().UnixMilli() - m.TimeMs(); ms >= 0 && k.begun { // what a restart replays is old
 		k.s.metrics.PropagationLatency.Observe(ms)
 	}
 	for _, c := range k.closing {

@@ -68,8 +68,10 @@ type LogOptions struct {
 	// SegmentBytes is the size of raft-wal's files; 0 means its 64 MiB.
 	SegmentBytes int
 
-	vfs  types.VFS       // nil: the operating system's
-	meta types.MetaStore // nil: bolt in the directory
+	// VFS and Meta are raft-wal's files and the index of them. They are seams for
+	// tests, which lose power; nil: the operating system's, and bolt in the directory.
+	VFS  types.VFS
+	Meta types.MetaStore
 }
 
 // OpenLogStore opens the log named store ("wal" or "bolt") in dir, which must
@@ -83,12 +85,14 @@ func OpenLogStore(store, dir string, o LogOptions) (*LogStore, error) {
 	}
 	var s *LogStore
 	var err error
-	switch store {
-	case WALStore:
+	switch {
+	case store == WALStore && o.VFS != nil:
+		s, err = openWAL(dir, o)
+	case store == WALStore:
 		if err = refuseOther(dir, boltLogFile, store, BoltStore); err == nil {
 			s, err = openWAL(dir, o)
 		}
-	case BoltStore:
+	case store == BoltStore:
 		if err = refuseOther(dir, metadb.FileName, store, WALStore); err == nil {
 			s, err = openBoltLog(dir)
 		}
@@ -99,6 +103,9 @@ func OpenLogStore(store, dir string, o LogOptions) (*LogStore, error) {
 		return nil, fmt.Errorf("open log store: %w", err)
 	}
 	s.onStore = o.OnStore
+	if o.VFS != nil {
+		return s, nil
+	}
 	if err := syncDir(dir); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open log store: %w", err)

@@ -255,7 +255,7 @@ func rawWAL(dir string, vfs types.VFS, meta types.MetaStore, segmentBytes int) (
 // truncated segment then has no index, and no entry in it can be read.
 func TestTruncationThenRestart(t *testing.T) {
 	vfs, meta, dir := newCrashFS(), &crashMeta{}, t.TempDir()
-	o := LogOptions{vfs: vfs, meta: meta, SegmentBytes: 1 << 16}
+	o := LogOptions{VFS: vfs, Meta: meta, SegmentBytes: 1 << 16}
 	s := mustOpen(t, WALStore, dir, o)
 	mustStore(t, s, records(1, 9, 100))
 	if err := s.DeleteRange(8, 9); err != nil {
@@ -311,7 +311,7 @@ func TestCrashBeforeRotation(t *testing.T) {
 
 	vfs, meta, last = fill()
 	dir := t.TempDir()
-	o := LogOptions{vfs: vfs, meta: meta, SegmentBytes: 4096}
+	o := LogOptions{VFS: vfs, Meta: meta, SegmentBytes: 4096}
 	s := mustOpen(t, WALStore, dir, o)
 	wantLog(t, s, 1, last, 100)
 	mustStore(t, s, records(last+1, last+100, 100))
@@ -329,7 +329,7 @@ func TestDeletionWaitsForRotation(t *testing.T) {
 		var s raft.LogStore
 		var stop func() error
 		if guarded {
-			l := mustOpen(t, WALStore, dir, LogOptions{vfs: vfs, meta: meta, SegmentBytes: 4096})
+			l := mustOpen(t, WALStore, dir, LogOptions{VFS: vfs, Meta: meta, SegmentBytes: 4096})
 			s, stop = l, l.Close
 		} else {
 			w, err := rawWAL(dir, vfs, meta, 4096)
@@ -492,8 +492,8 @@ func TestLostSegmentIsRefused(t *testing.T) {
 func TestWALSurvivesPowerCutsProperty(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		o := LogOptions{vfs: newCrashFS(), meta: &crashMeta{}, SegmentBytes: 4096}
-		vfs := func() *crashFS { return o.vfs.(*crashFS) }
+		o := LogOptions{VFS: newCrashFS(), Meta: &crashMeta{}, SegmentBytes: 4096}
+		vfs := func() *crashFS { return o.VFS.(*crashFS) }
 		open := func() *LogStore {
 			s, err := openWAL(dir, o)
 			if err != nil {
@@ -569,12 +569,12 @@ func TestWALSurvivesPowerCutsProperty(t *testing.T) {
 				f.fail = nil
 				f.mu.Unlock()
 				if rapid.Bool().Draw(rt, "power cut") {
-					o.vfs = f.crash(keep)
+					o.VFS = f.crash(keep)
 				}
 				reopen()
 			},
 			"power cut": func(rt *rapid.T) {
-				o.vfs = vfs().crash(keep)
+				o.VFS = vfs().crash(keep)
 				reopen()
 			},
 			"restart": func(rt *rapid.T) { reopen() },

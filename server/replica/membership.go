@@ -1,10 +1,7 @@
 package replica
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -69,8 +66,8 @@ func (r *Replica) Promote(m Member) error {
 }
 
 // StoresPresent reports whether logDir has both a log and a stable store. Ask
-// before OpenStorage, which makes what is missing.
-func StoresPresent(logDir string) (bool, error) {
+// before OpenStorage, which makes what is missing. exists looks for a file.
+func StoresPresent(logDir string, exists func(path string) (bool, error)) (bool, error) {
 	stable, err := exists(filepath.Join(logDir, stableFile))
 	if err != nil || !stable {
 		return false, err
@@ -80,14 +77,6 @@ func StoresPresent(logDir string) (bool, error) {
 		return wal, err
 	}
 	return exists(filepath.Join(logDir, boltLogFile))
-}
-
-func exists(path string) (bool, error) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // HasEntries reports whether s holds a log entry or a snapshot.

@@ -36,7 +36,7 @@ func (p *plugged) open() (Storage, error) {
 	if err != nil {
 		return Storage{}, err
 	}
-	logs, err := OpenLogStore(WALStore, p.dir, LogOptions{vfs: p.fs, meta: p.meta, SegmentBytes: 16 << 10})
+	logs, err := OpenLogStore(WALStore, p.dir, LogOptions{VFS: p.fs, Meta: p.meta, SegmentBytes: 16 << 10})
 	if err != nil {
 		return Storage{}, err
 	}

@@ -53,9 +53,9 @@ type VoteStore struct {
 	stop   chan struct{} // closed by Close
 	once   sync.Once
 
-	// terms is held for writing while a new term is stored and for reading
-	// by heartbeats on the fast path (Transport).
-	terms sync.RWMutex
+	// terms is held while a new term is stored, alone, and by heartbeats on the
+	// fast path (Transport), any number of them.
+	terms termLock
 
 	mu      sync.Mutex
 	term    uint64 // current term as stored; guarded by mu
@@ -160,8 +160,7 @@ func (v *VoteStore) Close() error {
 // holdTerm keeps the current term from changing until the result is called.
 // Writing the same term again remains possible meanwhile.
 func (v *VoteStore) holdTerm() (release func()) {
-	v.terms.RLock()
-	return v.terms.RUnlock
+	return v.terms.share()
 }
 
 // Set implements raft.StableStore. A vote's candidate is stored together with
@@ -246,8 +245,7 @@ func (v *VoteStore) setTerm(term uint64) error {
 		return fmt.Errorf("save current term %d: term %d is stored already", term, stored)
 	}
 	defer v.stalls.begin()()
-	v.terms.Lock()
-	defer v.terms.Unlock()
+	defer v.terms.take()()
 	defer v.setRefused(nil)
 	for {
 		err := v.inner.SetUint64([]byte(keyCurrentTerm), term)

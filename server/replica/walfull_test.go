@@ -17,7 +17,7 @@ func TestLogOnAFullDiskProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		vfs, meta, dir := newCrashFS(), &crashMeta{}, "d"
-		o := LogOptions{vfs: vfs, meta: meta, SegmentBytes: 4096, Logger: hclog.NewNullLogger()}
+		o := LogOptions{VFS: vfs, Meta: meta, SegmentBytes: 4096, Logger: hclog.NewNullLogger()}
 		seed := rapid.Uint64().Draw(rt, "seed")
 		random := rand.New(rand.NewPCG(seed, 0))
 		size := rapid.IntRange(8, 900).Draw(rt, "size")
@@ -90,7 +90,7 @@ func TestLogOnAFullDiskProperty(t *testing.T) {
 			fill(false)
 			if rapid.Bool().Draw(rt, "power cut") {
 				vfs = vfs.crash(func() bool { return random.IntN(2) == 0 })
-				o.vfs = vfs
+				o.VFS = vfs
 			}
 		}
 		s, err := openWAL(dir, o)

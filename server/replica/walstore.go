@@ -21,36 +21,36 @@ import (
 // openWAL opens raft-wal in dir, after checkWAL has verified and mended what
 // raft-wal v0.4.0 does not.
 func openWAL(dir string, o LogOptions) (*LogStore, error) {
-	if o.vfs == nil {
-		o.vfs = dataFS{fs.New()}
+	if o.VFS == nil {
+		o.VFS = dataFS{fs.New()}
 	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = wal.DefaultSegmentSize
 	}
-	if o.meta == nil {
+	if o.Meta == nil {
 		if err := probeMeta(filepath.Join(dir, metadb.FileName)); err != nil {
 			return nil, err
 		}
-		o.meta = &metadb.BoltMetaDB{}
+		o.Meta = &metadb.BoltMetaDB{}
 	}
-	if err := checkWAL(dir, o.vfs, o.meta, o.SegmentBytes); err != nil {
-		o.meta.Close()
+	if err := checkWAL(dir, o.VFS, o.Meta, o.SegmentBytes); err != nil {
+		o.Meta.Close()
 		return nil, err
 	}
 	turns := newRotations()
 	w, err := wal.Open(dir,
 		wal.WithLogger(o.Logger),
-		wal.WithMetaStore(o.meta),
-		wal.WithSegmentFiler(turnFiler{segment.NewFiler(dir, filling{o.vfs, int64(o.SegmentBytes)}), turns}),
+		wal.WithMetaStore(o.Meta),
+		wal.WithSegmentFiler(turnFiler{segment.NewFiler(dir, filling{o.VFS, int64(o.SegmentBytes)}), turns}),
 		wal.WithMetricsCollector(turns),
 		wal.WithSegmentSize(o.SegmentBytes))
 	if err != nil {
-		o.meta.Close()
+		o.Meta.Close()
 		return nil, fmt.Errorf("log in %s cannot be read (%w): %s", dir, err, wayOut)
 	}
 	// raft-wal does not close its meta store, whose file lock would then keep
 	// this process from opening it again.
-	return WrapLogStore(walStore{w, turns}, nil, turns, w, o.meta), nil
+	return WrapLogStore(walStore{w, turns}, nil, turns, w, o.Meta), nil
 }
 
 // probeMeta opens and closes raft-wal's meta file if it is there. raft-wal
