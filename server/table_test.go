@@ -86,7 +86,8 @@ var imports = map[string]rule{
 	"cmd":                  {[]string{""}, nil, ""},
 	"internal/testcluster": {[]string{""}, nil, ""},
 	"internal/sim":         {[]string{""}, nil, ""},
-	"internal/history":     {[]string{""}, nil, ""},
+	"internal/history":     {[]string{"protocol"}, []string{"net", "os", "os/exec"}, "it judges what was recorded, and makes no requests"},
+	"internal/workload":    {[]string{"protocol", "internal/zkclient", "internal/history"}, []string{"os", "os/exec"}, "it runs against any ZooKeeper, in virtual time as well"},
 	"test":                 {[]string{""}, nil, ""},
 }
 

@@ -56,6 +56,8 @@ type Options struct {
 	LastZxid int64
 	// Window bounds the requests on their way; 0 is 1024.
 	Window int
+	// Connect opens the connection to addr; nil dials TCP.
+	Connect func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // Notification is one watch event.
@@ -104,7 +106,12 @@ func Dial(ctx context.Context, addr string, opts Options) (*Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if opts.Connect == nil {
+		opts.Connect = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	}
+	conn, err := opts.Connect(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
