@@ -34,12 +34,12 @@ type pipeline struct {
 	closeErr  error
 	workers   sync.WaitGroup
 
-	mu        sync.Mutex                // held by whoever sends on inner
-	last      raft.AppendEntriesRequest // header, term and leader of Raft's last request; no entries. Guarded by mu.
-	lastIndex uint64                    // last entry sent, or that Raft says precedes what it sends; 0: unknown. Guarded by mu.
-	lastTerm  uint64                    // its term. Guarded by mu.
-	told      uint64                    // commit index that the follower has from this pipeline. Guarded by mu.
-	broken    bool                      // a send failed; nothing more is sent. Guarded by mu.
+	turn      patientLock               // held by whoever sends on inner
+	last      raft.AppendEntriesRequest // header, term and leader of Raft's last request; no entries. Guarded by turn.
+	lastIndex uint64                    // last entry sent, or that Raft says precedes what it sends; 0: unknown. Guarded by turn.
+	lastTerm  uint64                    // its term. Guarded by turn.
+	told      uint64                    // commit index that the follower has from this pipeline. Guarded by turn.
+	broken    bool                      // a send failed; nothing more is sent. Guarded by turn.
 
 	sent atomic.Uint64 // announcements sent, for tests
 }
@@ -171,8 +171,7 @@ func (p *pipeline) push() {
 // announce sends the latest announced commit index, if the follower can use
 // it: the entry was sent on this pipeline and its commit was not.
 func (p *pipeline) announce() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.turn.take()()
 	commit := p.t.announced.Load()
 	switch {
 	case p.broken || p.t.dropping.Load():
@@ -195,8 +194,7 @@ func (p *pipeline) announce() {
 
 // AppendEntries implements raft.AppendPipeline for Raft, the other sender.
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.turn.take()()
 	if p.t.dropping.Load() {
 		return nil, ErrAppendsDropped
 	}

@@ -55,7 +55,7 @@ type VoteStore struct {
 
 	// terms is held while a new term is stored, alone, and by heartbeats on the
 	// fast path (Transport), any number of them.
-	terms termLock
+	terms patientLock
 
 	mu      sync.Mutex
 	term    uint64 // current term as stored; guarded by mu

@@ -2,11 +2,11 @@ package replica
 
 import "sync"
 
-// termLock is a lock that one holder has alone or several share. It is held for
-// as long as a disk takes a write, so those who come meanwhile wait on a
-// condition, which, unlike a sync.RWMutex, lets virtual time pass
-// (testing/synctest). The zero value is ready.
-type termLock struct {
+// patientLock is a lock that one holder has alone or several share. It is for
+// what is held while a disk or another server is waited for: those who come
+// meanwhile wait on a condition, which, unlike a sync.Mutex, lets virtual time
+// pass (testing/synctest). The zero value is ready.
+type patientLock struct {
 	mu      sync.Mutex
 	freed   *sync.Cond // nil until somebody waits; guarded by mu
 	sharers int        // guarded by mu
@@ -14,7 +14,7 @@ type termLock struct {
 }
 
 // take waits until nobody has the lock, and has it alone until release.
-func (l *termLock) take() (release func()) {
+func (l *patientLock) take() (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.taken {
@@ -33,7 +33,7 @@ func (l *termLock) take() (release func()) {
 }
 
 // share waits until nobody has the lock alone, and shares it until release.
-func (l *termLock) share() (release func()) {
+func (l *patientLock) share() (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.taken {
@@ -48,14 +48,14 @@ func (l *termLock) share() (release func()) {
 	}
 }
 
-func (l *termLock) waitLocked() {
+func (l *patientLock) waitLocked() {
 	if l.freed == nil {
 		l.freed = sync.NewCond(&l.mu)
 	}
 	l.freed.Wait()
 }
 
-func (l *termLock) freedLocked() {
+func (l *patientLock) freedLocked() {
 	if l.freed != nil {
 		l.freed.Broadcast()
 	}

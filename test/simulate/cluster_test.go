@@ -1,0 +1,303 @@
+//go:build simulate
+
+// The lower layer of this package runs whole ensembles: complete servers with
+// their client ports, streams, Raft and watches, on machines in memory, in one
+// process and in virtual time. Random clients work on them over the real
+// protocol while machines, disks, links and clocks fail by chance, and package
+// history judges what the clients were told.
+//
+// A seed gives the schedule of faults and the programs of the clients. It does
+// not give the same run twice: which goroutine comes first, and Raft's own
+// dice, are not in its hands. What a seed finds may take it several runs to
+// find again.
+package simulate
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coordd/coordd/internal/history"
+	"github.com/coordd/coordd/internal/sim"
+	"github.com/coordd/coordd/internal/workload"
+)
+
+var (
+	clusterSeed   = flag.Uint64("cluster.seed", 1, "first seed of the clusters")
+	clusterFor    = flag.Duration("cluster.for", 30*time.Second, "real time for the clusters; the last ones take a little longer")
+	clusterOps    = flag.Int("cluster.ops", 200, "operations a virtual second that a cluster's clients ask for, about")
+	clusterFaults = flag.Int("cluster.faults", 0, "faults after which there is enough; 0: the time decides")
+	clusterLog    = flag.Bool("cluster.log", false, "print the schedule and the servers' logs")
+)
+
+const (
+	// turmoil is how long faults are made in a cluster's life.
+	turmoil = 2 * time.Minute
+	// recovery is how long the servers may take, once all is well, until they
+	// all serve and each has all its data; and how long a write then.
+	recovery = 30 * time.Second
+)
+
+// standard is a link that nothing ails.
+var standard = sim.Link{Delay: 200 * time.Microsecond, Jitter: 300 * time.Microsecond}
+
+// cluster is an ensemble on its machines.
+type cluster struct {
+	net       *sim.Network
+	random    *rand.Rand // of the schedule, whose goroutine it belongs to
+	machines  []*machine
+	clients   []string // addresses of the clients' machines
+	faults    []fault
+	snapshots int // entries until a snapshot
+	trailing  int
+	began     time.Time
+	output    io.Writer
+	processes sync.WaitGroup
+
+	mu       sync.Mutex
+	lines    []string // the schedule
+	wrong    []string
+	struckAt time.Time
+	quiet    time.Duration // the longest time without a fault
+	counts   map[string]int
+}
+
+// result is what became of one seed.
+type result struct {
+	seed       uint64
+	lines      []string
+	wrong      []string
+	faults     map[string]int
+	quiet      time.Duration
+	length     time.Duration
+	operations [3]int // by history.Outcome
+	history    *history.History
+}
+
+// say adds a line to the schedule.
+func (c *cluster) say(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	line := fmt.Sprintf("%10.3fs ", time.Since(c.began).Seconds()) + fmt.Sprintf(format, args...)
+	c.lines = append(c.lines, line)
+	if c.output != nil {
+		fmt.Fprintln(c.output, line)
+	}
+}
+
+func (c *cluster) violation(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.say("VIOLATION %s", text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrong = append(c.wrong, text)
+}
+
+// later does something after d.
+func (c *cluster) later(d time.Duration, do func()) {
+	c.processes.Go(func() {
+		time.Sleep(d)
+		do()
+	})
+}
+
+// struck counts a fault.
+func (c *cluster) struck(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[name]++
+	c.quiet = max(c.quiet, time.Since(c.struckAt))
+	c.struckAt = time.Now()
+}
+
+func (c *cluster) startAll() {
+	for _, m := range c.machines {
+		m.start()
+	}
+}
+
+// newCluster prepares the machines of a seed: three, or at times five.
+func newCluster(seed uint64) *cluster {
+	random := rand.New(rand.NewPCG(seed, 7))
+	own := func() *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), random.Uint64())) }
+	c := &cluster{
+		net: sim.NewNetwork(standard, own()), random: own(), faults: faults, began: time.Now(), struckAt: time.Now(),
+		snapshots: 50 + random.IntN(500), trailing: 10 + random.IntN(200), counts: map[string]int{},
+	}
+	if *clusterLog {
+		c.output = os.Stdout
+	}
+	size := 3
+	if seed%4 == 0 {
+		size = 5
+	}
+	for i := range size {
+		c.machines = append(c.machines, newMachine(c, i+1, own()))
+		c.clients = append(c.clients, fmt.Sprintf("10.0.1.%d", i+1))
+	}
+	return c
+}
+
+// await waits until done, at most for d, and reports whether it was.
+func await(d time.Duration, done func() bool) bool {
+	for end := time.Now().Add(d); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// load starts the clients.
+func (c *cluster) load(seed uint64) (*workload.Run, error) {
+	var servers []string
+	nets := map[string]*sim.Machine{}
+	for i, m := range c.machines {
+		servers = append(servers, m.ip+":2181")
+		nets[servers[i]] = c.net.Boot(c.clients[i])
+	}
+	clients := 2 * len(servers)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return workload.Start(ctx, workload.Options{
+		Servers: servers, Clients: clients, Timeout: 6 * time.Second, Seed: seed,
+		// A client has five loops, of which one makes two pauses.
+		Pause:   time.Duration(float64(time.Second) * float64(clients) * 4.5 / float64(*clusterOps)),
+		Connect: func(ctx context.Context, addr string) (net.Conn, error) { return nets[addr].Dial(ctx, addr) },
+	})
+}
+
+// wreak makes faults until d is over.
+func (c *cluster) wreak(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(time.Duration(c.random.ExpFloat64() * float64(time.Second)))
+		c.strike()
+	}
+}
+
+// heal takes all faults away.
+func (c *cluster) heal() {
+	for _, m := range c.machines {
+		m.onDisk((*sim.Disk).Heal)
+		m.onDisk(func(d *sim.Disk) { d.Trap(0, nil) })
+		if p := m.current(); p != nil {
+			p.net.Freeze(false)
+			p.disk.Stall(false)
+		}
+	}
+	c.net.Heal()
+	c.startAll()
+	c.say("all is well")
+}
+
+// whole reports whether every server serves and has its data.
+func (c *cluster) whole() bool {
+	return !slices.ContainsFunc(c.machines, func(m *machine) bool { return !m.whole() })
+}
+
+// live is a cluster's life. It must run in a bubble of synctest.
+func (c *cluster) live(seed uint64) (r result) {
+	r.seed = seed
+	c.startAll()
+	defer func() {
+		for _, m := range c.machines {
+			m.stop()
+		}
+		c.processes.Wait()
+		time.Sleep(time.Minute) // what was under way at the end has its time limits
+		r.length = time.Since(c.began)
+		r.lines, r.wrong, r.faults, r.quiet = c.lines, c.wrong, c.counts, c.quiet
+	}()
+	if !await(recovery, c.whole) {
+		c.violation("the servers do not start within %v", recovery)
+		return r
+	}
+	run, err := c.load(seed)
+	if err != nil {
+		c.violation("%v", err)
+		return r
+	}
+	c.wreak(turmoil)
+	c.settled()
+	run.Calm()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	h, err := run.Stop(ctx)
+	if err != nil {
+		c.violation("stop the load: %v", err)
+		return r
+	}
+	for i := range h.Ops {
+		r.operations[h.Ops[i].Outcome]++
+	}
+	r.history = h
+	return r
+}
+
+// settled heals everything, and again what a fault that was still to end has
+// broken, and waits until all serve.
+func (c *cluster) settled() {
+	c.heal()
+	if !await(recovery, c.whole) {
+		c.violation("not all servers serve with their data %v after the last fault: %s", recovery, c.standing())
+	}
+}
+
+// standing says where each server is.
+func (c *cluster) standing() string {
+	var all []string
+	for _, m := range c.machines {
+		switch p := m.current(); {
+		case p == nil:
+			all = append(all, fmt.Sprintf("server %d does not run", m.id))
+		case m.serving() == nil:
+			all = append(all, fmt.Sprintf("server %d does not serve", m.id))
+		case !m.whole():
+			all = append(all, fmt.Sprintf("server %d is joining", m.id))
+		default:
+			all = append(all, fmt.Sprintf("server %d serves, leads %v", m.id, m.leads()))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// runSeed is one cluster's life, judged.
+func runSeed(t *testing.T, seed uint64, prepare func(*cluster)) (r result) {
+	synctest.Test(t, func(*testing.T) {
+		c := newCluster(seed)
+		if prepare != nil {
+			prepare(c)
+		}
+		r = c.live(seed)
+	})
+	if r.history != nil {
+		for _, v := range history.Check(r.history) {
+			r.wrong = append(r.wrong, v.String())
+		}
+		r.history = nil
+	}
+	return r
+}
+
+func TestClusters(t *testing.T) {
+	began := time.Now()
+	var sum report
+	for seed := *clusterSeed; time.Since(began) < *clusterFor && (*clusterFaults == 0 || sum.faulted < *clusterFaults); seed++ {
+		r := runSeed(t, seed, nil)
+		sum.add(r)
+		if len(r.wrong) > 0 {
+			t.Errorf("%s", r.account())
+		}
+	}
+	t.Log(sum.text(time.Since(began)))
+}
