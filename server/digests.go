@@ -19,7 +19,7 @@ type comparison struct {
 	voters []uint8
 
 	mu   sync.Mutex
-	at   uint64           // the mark's number; guarded by mu
+	at   uint64           // the mark's number; 0 before the first. Guarded by mu.
 	said map[uint8]uint64 // the voters' digests there; guarded by mu
 }
 
@@ -36,7 +36,8 @@ func (c *comparison) begin(number uint64) {
 func (c *comparison) hear(server uint8, at fsm.Mark) (most uint64, decided, tied bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at.Number != c.at || !slices.Contains(c.voters, server) {
+	// A server whose state a snapshot has replaced may speak of no mark.
+	if at.Number == 0 || at.Number != c.at || !slices.Contains(c.voters, server) {
 		return 0, false, false
 	}
 	c.said[server] = at.Digest

@@ -39,6 +39,15 @@ func TestComparison(t *testing.T) {
 	}
 }
 
+// A new leader has made no mark yet, and a server whose state was replaced by a
+// snapshot from before the first mark says that it is at none.
+func TestComparisonBeforeTheFirstMark(t *testing.T) {
+	c := comparison{voters: []uint8{1, 2, 3}}
+	if _, decided, tied := c.hear(2, fsm.Mark{}); decided || tied {
+		t.Error("no mark at all counts")
+	}
+}
+
 // A server ends when the others have found its state to be another.
 func TestServerOfTheMinorityEnds(t *testing.T) {
 	s := startStandalone(t)
