@@ -56,6 +56,9 @@ func (c *client) notified(e history.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.pending[e.Path]
+	if w == nil && c.session.End == history.Closed {
+		return // it came before the end, which has already been noted
+	}
 	if w == nil {
 		c.run.mu.Lock()
 		defer c.run.mu.Unlock()

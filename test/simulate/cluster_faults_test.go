@@ -32,7 +32,13 @@ var faults = []fault{
 	{"power cut within a write", 10, 3 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
 		n := 1 + c.random.IntN(12)
 		m.crashWithin(n)
-		return fmt.Sprintf("in %d changes of the disk", n), m.start, true
+		return fmt.Sprintf("in %d changes of the disk", n), func() {
+			disarmed := false
+			m.onDisk(func(d *sim.Disk) { disarmed = d.Trap(0, nil) })
+			if !disarmed {
+				m.start()
+			}
+		}, true
 	}},
 	{"power cut of all", 2, time.Second, func(c *cluster, m *machine) (string, func(), bool) {
 		for _, o := range c.machines {

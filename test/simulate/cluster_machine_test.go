@@ -39,6 +39,7 @@ type machine struct {
 	mu      sync.Mutex
 	disk    *sim.Disk // guarded by mu
 	running *process  // nil while there is none; guarded by mu
+	wanted  bool      // another one is to follow the one that runs; guarded by mu
 	alone   bool      // it is started without server.N lines; guarded by mu
 }
 
@@ -145,13 +146,20 @@ coordd.trailingLogs=%d
 	})
 }
 
-// start runs a server on the machine, unless one runs.
+// start runs a server on the machine, unless one runs; one that is being stopped
+// is waited for.
 func (m *machine) start() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.running != nil {
+		m.wanted = m.running.stopping()
 		return
 	}
+	m.startLocked()
+}
+
+func (m *machine) startLocked() {
+	m.wanted = false
 	cfg, err := m.config(m.alone)
 	if err != nil {
 		m.c.violation("the configuration of server %d: %v", m.id, err)
@@ -178,7 +186,13 @@ func (p *process) run(cfg *config.Config) {
 	case <-p.quit:
 	}
 	p.server.Shutdown()
-	m.end(p, false)
+	if m.end(p, false) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.wanted && m.running == nil {
+			m.startLocked()
+		}
+	}
 }
 
 // failed ends a process for a fault, which must be one of its disk, and has it
@@ -198,6 +212,16 @@ func (p *process) failed(err error) {
 // excused reports whether a server may end with err.
 func excused(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || strings.Contains(err.Error(), "the disk hangs")
+}
+
+// stopping reports whether the server was told to end.
+func (p *process) stopping() bool {
+	select {
+	case <-p.quit:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *process) end() { p.once.Do(func() { close(p.quit) }) }
@@ -242,7 +266,7 @@ func (m *machine) serving() *server.Server {
 	default:
 		return nil
 	}
-	if p.err != nil || !p.server.Serving() {
+	if p.err != nil || !p.server.Serving() || p.server.Withdrawn() {
 		return nil
 	}
 	return p.server
