@@ -9,9 +9,19 @@ import (
 )
 
 // handshake answers the first frame. It returns when the session is open, and
-// reports false when the connection must end (ZooKeeperServer's
-// processConnectRequest).
+// reports false when the connection must end.
 func (c *conn) handshake(frame []byte) bool {
+	if !c.shake(frame) {
+		return false
+	}
+	c.ready.Wait()
+	return !c.dead.Load()
+}
+
+// shake takes the first frame and asks for its session, which is open once
+// ready (ZooKeeperServer's processConnectRequest). It reports false when the
+// connection must end.
+func (c *conn) shake(frame []byte) bool {
 	var req protocol.ConnectRequest
 	d := protocol.NewDecoder(frame)
 	req.Decode(&d)
@@ -66,8 +76,7 @@ func (c *conn) handshake(frame []byte) bool {
 	case !c.openInTurn(&req):
 		return false
 	}
-	c.ready.Wait()
-	return !c.dead.Load()
+	return true
 }
 
 // newSession makes up the id and the password of a session.

@@ -151,7 +151,7 @@ func (l *reign) run() {
 			case <-l.done:
 				return
 			}
-			entry := l.take()
+			entry := l.take(l.s.host.Now().UnixMilli())
 			if entry == nil {
 				<-slots
 				break
@@ -166,14 +166,15 @@ func (l *reign) run() {
 	}
 }
 
-// take makes an entry of what is queued; nil when nothing is.
-func (l *reign) take() []byte {
+// take makes an entry of what is queued, at a time in milliseconds since the
+// Unix epoch; nil when nothing is.
+func (l *reign) take(timeMs int64) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) == 0 {
 		return nil
 	}
-	e := fsm.NewEntry(l.s.host.Now().UnixMilli())
+	e := fsm.NewEntry(timeMs)
 	n, size := 0, 0
 	for n < len(l.queue) && (n == 0 || size+l.queue[n].size <= entryBytes) {
 		l.queue[n].add(e)
@@ -253,14 +254,7 @@ func (s *Server) lead() {
 // streams and starts the expiry clock. last is the term of the reign before. It
 // returns nil when leadership is gone.
 func (s *Server) beginReign(last *uint64) *reign {
-	first := fsm.NewEntry(s.host.Now().UnixMilli())
-	var fresh bool
-	s.replica.View(func(m *fsm.Machine) { fresh = m.ClusterID() == [16]byte{} })
-	if fresh {
-		first.Cluster(randomID(), s.cfg.DynamicText(s.cfg.ConfigVersion))
-	}
-	first.Settings(s.settings())
-	if err := s.replica.Propose(first.Bytes()).Error(); err != nil {
+	if err := s.replica.Propose(s.firstEntry(s.host.Now().UnixMilli())).Error(); err != nil {
 		s.log.Info("did not become leader", "reason", err)
 		return nil
 	}
@@ -285,6 +279,19 @@ func (s *Server) beginReign(last *uint64) *reign {
 		go l.compare()
 	}
 	return l
+}
+
+// firstEntry is what a leader logs first, at a time in milliseconds since the
+// Unix epoch.
+func (s *Server) firstEntry(timeMs int64) []byte {
+	first := fsm.NewEntry(timeMs)
+	var fresh bool
+	s.replica.View(func(m *fsm.Machine) { fresh = m.ClusterID() == [16]byte{} })
+	if fresh {
+		first.Cluster(randomID(), s.cfg.DynamicText(s.cfg.ConfigVersion))
+	}
+	first.Settings(s.settings())
+	return first.Bytes()
 }
 
 // expire is the tracker's word that a session's time is over.

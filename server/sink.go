@@ -160,8 +160,7 @@ func (k *sink) Entry(m *fsm.Machine) {
 // Restored implements replica.Sink: events and results are lost, so every
 // client connects again and catches up by setWatches.
 func (k *sink) Restored(m *fsm.Machine) {
-	incarnation, nonce, last := m.Stream(k.s.id)
-	k.s.forwarder.restored(incarnation, nonce, last)
+	k.resume(m)
 	k.s.learnCluster(m.ClusterID())
 	conns := k.s.connections()
 	go func() {
@@ -169,6 +168,12 @@ func (k *sink) Restored(m *fsm.Machine) {
 			c.close()
 		}
 	}()
+}
+
+// resume lets the forwarder go on from a restored state.
+func (k *sink) resume(m *fsm.Machine) {
+	incarnation, nonce, last := m.Stream(k.s.id)
+	k.s.forwarder.restored(incarnation, nonce, last)
 }
 
 // Applied implements replica.Sink: what was queued goes to the sockets, off
