@@ -202,11 +202,14 @@ func (f *forwarder) began(incarnation, nonce uint64, taken bool, stored uint64) 
 			f.next = 1
 			f.flushLocked()
 		}
-	case nonce == f.nonce && !f.begun:
+	case nonce == f.nonce && !f.begun && f.incarnation <= stored:
 		f.incarnation = stored + 1
 		if f.to != nil {
 			f.to.sendBegin(f.incarnation, f.nonce)
 		}
+	case nonce == f.nonce:
+		// A begin of ours from before the leader told us that more is stored; the
+		// one that we serve under is still to come.
 	case taken && f.begun:
 		return false
 	case taken && !f.begun && f.incarnation <= incarnation:
