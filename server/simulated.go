@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,6 +30,7 @@ type Simulated struct {
 	s       *Server
 	replica *replica.Simulated
 	reign   *reign
+	conns   []*conn // in the order in which they came
 }
 
 // simulatedSink does at once what the sink leaves to goroutines.
@@ -115,7 +117,8 @@ func (s *Simulated) Failed() error {
 func (s *Simulated) Pass(d time.Duration) {
 	s.s.ran.Add(int64(d))
 	s.s.reportLife()
-	s.s.holdOn()
+	s.conns = slices.DeleteFunc(s.conns, func(c *conn) bool { return c.dead.Load() })
+	s.s.holdOn(slices.Clone(s.conns))
 }
 
 // Serving reports whether this server takes clients.
@@ -182,7 +185,11 @@ type SimulatedConn struct{ c *conn }
 var errTurnedAway = errors.New("the server turns the client away")
 
 // Connect takes a connection in. What leaves for the client goes to nc.
-func (s *Simulated) Connect(nc net.Conn) *SimulatedConn { return &SimulatedConn{s.s.welcome(nc)} }
+func (s *Simulated) Connect(nc net.Conn) *SimulatedConn {
+	c := s.s.welcome(nc)
+	s.conns = append(s.conns, c)
+	return &SimulatedConn{c}
+}
 
 // Shake takes the connection's first frame, without its length.
 func (c *SimulatedConn) Shake(frame []byte) error {
