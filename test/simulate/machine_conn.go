@@ -154,8 +154,8 @@ func (c *conn) came(p []byte) {
 	zxid := int64(binary.BigEndian.Uint64(p[8:]))
 	xid := int32(binary.BigEndian.Uint32(p[4:]))
 	if c.seen == len(c.expect) {
-		check, what := "agreed log", "an answer that the agreed log does not have"
-		if xid == -1 {
+		check, what := "agreed log", "what the agreed log does not have"
+		if xid == -1 && zxid <= c.w.model.zxid {
 			check, what = "watches", "an event that nobody waits for"
 		}
 		c.w.fail(check, "server %d, connection %d, session %x: %s: xid %d, zxid %x, %x", c.p.id, c.id, c.session, what, xid, zxid, p)

@@ -108,6 +108,9 @@ func (p *process) apply(n int) {
 	}
 	p.w.note("apply", int64(p.id), int64(p.applied+1), int64(n), "")
 	p.sim.Apply(run)
+	if p.applied != run[n-1].Index {
+		p.w.fail("agreed log", "server %d passes over entry %d, as if it had been applied before it was agreed", p.id, p.applied+1)
+	}
 	p.settle()
 	if err := p.sim.Failed(); err != nil {
 		p.w.fail("server", "server %d: %v", p.id, err)
@@ -157,11 +160,20 @@ func (p *process) differ(t *trace, got call, what string) {
 	want := "nothing more"
 	if t != nil {
 		want = t.call.String() + " " + t.path
-		if t.call == callEvent && t.event == protocol.NodeDeleted {
+		if p.stays(t) {
 			check = "ephemerals"
 		}
 	}
 	p.w.fail(check, "server %d, entry %d: %s (%v), where %s was due", p.id, p.applied+1, what, got, want)
+}
+
+// stays reports whether an ephemeral is still there that has to be gone.
+func (p *process) stays(t *trace) bool {
+	if t.call != callEvent || t.event != protocol.NodeDeleted {
+		return false
+	}
+	st, code := p.sim.Machine().Exists(t.path, everybody)
+	return code == protocol.OK && st.EphemeralOwner != 0
 }
 
 // Batch implements fsm.Sink.
@@ -183,6 +195,9 @@ func (p *process) Event(e *fsm.Event) {
 		return
 	}
 	t := p.next(callEvent, e.Path)
+	if t.path != e.Path && p.stays(t) {
+		p.differ(t, callEvent, e.Path)
+	}
 	if t.event != e.Type || t.path != e.Path || t.zxid != e.Zxid || !slices.Equal(t.acl, e.ACL) {
 		p.w.fail("events", "server %d, entry %d: event %d of %s at %x, where %d of %s at %x was due", p.id, p.applied+1, e.Type, e.Path, e.Zxid, t.event, t.path, t.zxid)
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	mathrand "math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,7 @@ var _ io.Reader = (*stream64)(nil)
 // simulate runs one world.
 func simulate(s setup, over func() bool) (*world, *violation) {
 	defer seeded(s.seed)()
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // worlds are small, and make much that does not last
 	w := newWorld(s)
 	return w, w.run(over)
 }

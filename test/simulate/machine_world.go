@@ -11,6 +11,7 @@ package simulate
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 
 	"github.com/coordd/coordd/fsm"
@@ -151,7 +152,7 @@ func (w *world) run(over func() bool) (v *violation) {
 		if e := recover(); e != nil {
 			found, ok := e.(*violation)
 			if !ok {
-				panic(fmt.Sprintf("seed %d, step %d: %v\n%s", w.seed, w.steps, e, w.h.String()))
+				found = &violation{setup: w.setup, check: "panics", what: fmt.Sprintf("%v\n%s", e, debug.Stack()), step: w.steps}
 			}
 			found.history = w.h.String()
 			v = found
