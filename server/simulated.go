@@ -54,14 +54,15 @@ func (k simulatedSink) Admitted(uint8, uint64) {}
 
 // Simulate starts a process of server id on what its disk has: a snapshot of the
 // state at index, or nothing. What the state machine yields passes through what
-// wrap makes of the server's sink.
-func Simulate(id uint8, nonce, index uint64, snapshot []byte, wrap func(replica.Sink) replica.Sink) (*Simulated, error) {
+// wrap makes of the server's sink. Linearizable is coordd.linearizableReads.
+func Simulate(id uint8, nonce, index uint64, snapshot []byte, linearizable bool, wrap func(replica.Sink) replica.Sink) (*Simulated, error) {
 	s := &Server{
 		id: id,
 		cfg: &config.Config{
 			MyID: id, Standalone: true, LeaderServes: true, TickTime: time.Second, SessionlessTimeout: time.Minute,
 			MinSessionTimeout: time.Second, MaxSessionTimeout: time.Minute, MaxBuffer: 1 << 20, GlobalOutstandingLimit: 1 << 20,
 			EnforceQuota: true, ExtendedTypesEnabled: true, DigestAuthEnabled: true,
+			LinearizableReads: linearizable,
 		},
 		log:       hclog.NewNullLogger(),
 		metrics:   metrics.New(),

@@ -334,6 +334,10 @@ func (m *model) settle() {
 			delete(s.ephemerals, o.path)
 		} else if s != nil {
 			s.ephemerals[o.path] = true
+			if m.ever[s.id] == nil {
+				m.ever[s.id] = map[string]bool{}
+			}
+			m.ever[s.id][o.path] = true
 		}
 	}
 	m.owned, m.changed = m.owned[:0], m.changed[:0]

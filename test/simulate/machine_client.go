@@ -53,7 +53,7 @@ func (cl *client) step() {
 	case c == nil:
 		cl.connect()
 	case !c.open || c.finished || len(c.pending) > maxPending:
-		if w.r.IntN(400) == 0 {
+		if w.r.IntN(100) == 0 {
 			cl.leave(faultClientGone)
 		}
 	default:
@@ -61,13 +61,20 @@ func (cl *client) step() {
 	}
 }
 
-// leave breaks the connection off.
+// leave breaks the connection off; the server notices at once, or not at all.
 func (cl *client) leave(f fault) {
-	if c := cl.conn; c != nil {
-		cl.w.fault(f)
-		cl.w.note(f.String(), int64(cl.id), int64(c.p.id), cl.session, "")
-		c.real.Close()
+	c := cl.conn
+	if c == nil {
+		return
 	}
+	cl.w.fault(f)
+	if cl.w.r.IntN(3) == 0 {
+		cl.w.note(f.String()+", unnoticed", int64(cl.id), int64(c.p.id), cl.session, "")
+		cl.disconnected()
+		return
+	}
+	cl.w.note(f.String(), int64(cl.id), int64(c.p.id), cl.session, "")
+	c.real.Close()
 }
 
 // connect asks some server for a session, a new one or the old one.
@@ -154,7 +161,12 @@ type burst struct {
 	c    *conn
 	data []byte
 	over bool // closeSession is among it
+
+	fenced bool // what it reads is behind a sync
 }
+
+// root is the body of a sync of "/".
+var root = (&protocol.PathRequest{Path: "/"}).AppendTo(nil)
 
 // request adds a request under the client's next number.
 func (b *burst) request(op protocol.OpCode, appendTo func([]byte) []byte) {
@@ -173,10 +185,17 @@ func (b *burst) frame(xid int32, op protocol.OpCode, appendTo func([]byte) []byt
 		b.data = appendTo(b.data)
 	}
 	binary.BigEndian.PutUint32(b.data[start:], uint32(len(b.data)-start-4))
-	q := pending{xid: xid, op: op, body: b.data[start+12:], ids: c.ids}
+	q := pending{xid: xid, op: op, body: b.data[start+12:], ids: c.ids, seen: c.w.seen}
 	c.w.ops[opIndex(op)]++
 	c.w.sentOps++
 	row := protocol.Lookup(op)
+	if c.w.linearizable && row.Class == protocol.Read && !b.fenced {
+		b.fenced = true
+		f := pending{op: fence, body: root, ids: c.ids, write: true, seen: c.w.seen}
+		c.pending = append(c.pending, f)
+		f.op = protocol.OpSync
+		c.sent.ops = append(c.sent.ops, f)
+	}
 	switch {
 	case op == protocol.OpAuth:
 		c.ids = append(slices.Clone(c.ids), protocol.ID{Scheme: "digest", ID: digests[c.client.user]})

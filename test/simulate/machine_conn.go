@@ -56,7 +56,11 @@ type pending struct {
 	body  []byte
 	ids   []protocol.ID
 	write bool
+	seen  int64 // the latest zxid that anybody had seen when it was sent
 }
+
+// fence is a sync that the server puts before reads by itself.
+const fence protocol.OpCode = -1 << 31
 
 // submitted is what a client sent by one attachment and is to find its way into
 // the log, in order, each once.
@@ -170,6 +174,7 @@ func (c *conn) came(p []byte) {
 	}
 	f.bytes = nil
 	c.seen++
+	c.w.seen = max(c.w.seen, zxid)
 	if xid == -1 {
 		c.w.tally.events++
 	} else {

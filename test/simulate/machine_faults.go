@@ -43,6 +43,11 @@ func (w *world) pass() {
 	for _, s := range over {
 		w.expire(s)
 	}
+	if w.r.IntN(8) == 0 {
+		w.mark++
+		number := w.mark
+		l.p.sim.Add(0, 16, func(e *fsm.EntryBuilder) { e.Mark(number) })
+	}
 	if w.r.IntN(4) == 0 {
 		due := state.Reapable(w.now, 5000, 50)
 		slices.SortFunc(due, func(a, b fsm.Reap) int { return cmp.Compare(a.Path, b.Path) })
@@ -147,7 +152,7 @@ func (w *world) again() {
 	}
 	w.fault(faultBatchLate)
 	l := w.sentOnce[w.r.IntN(len(w.sentOnce))]
-	w.reign.p.sim.Batch(l.id, l.p)
+	w.arrive(w.reign, l.id, l.m)
 }
 
 // snapshot makes a snapshot of a server's state, while that goes on.

@@ -29,6 +29,7 @@ type model struct {
 	owned   []ownership // by the request under way
 	made    []string    // sequential nodes, for clients to work with
 	ids     map[string][]protocol.ID
+	ever    map[int64]map[string]bool // what was ever an ephemeral of a session
 }
 
 // attachment names one attachment of a session.
@@ -87,7 +88,7 @@ type state struct {
 const quotaRoot = "/zookeeper/quota"
 
 func newModel(w *world) *model {
-	m := &model{w: w, nodes: map[string]*node{}, sessions: map[int64]*session{}, granted: map[attachment]uint8{}, ids: map[string][]protocol.ID{}}
+	m := &model{w: w, nodes: map[string]*node{}, sessions: map[int64]*session{}, granted: map[attachment]uint8{}, ids: map[string][]protocol.ID{}, ever: map[int64]map[string]bool{}}
 	everybody := protocol.WorldAnyone
 	readers := []protocol.ACL{{Perms: protocol.PermRead, ID: protocol.ID{Scheme: "world", ID: "anyone"}}}
 	for _, n := range []struct {

@@ -173,11 +173,15 @@ func (w *world) generateRead(b *burst) {
 		b.request(protocol.OpGetChildren2, look)
 	case k < 95:
 		b.request(protocol.OpGetACL, (&protocol.PathRequest{Path: path}).AppendTo)
+	case k < 96 && w.r.IntN(2) == 0:
+		b.request(protocol.OpGetEphemerals, (&protocol.PathRequest{Path: []string{"/", "/n1", "/n2/c"}[w.r.IntN(3)]}).AppendTo)
 	case k < 96:
 		if path == "/" || path == "nowhere" {
 			path = "/n0"
 		}
 		b.request(protocol.OpGetAllChildrenNumber, (&protocol.PathRequest{Path: path}).AppendTo)
+	case k < 97:
+		b.request(protocol.OpWhoAmI, nil)
 	default:
 		var r protocol.MultiRequest
 		for range 1 + w.r.IntN(3) {

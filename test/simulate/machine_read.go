@@ -4,6 +4,7 @@ package simulate
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/coordd/coordd/protocol"
 )
@@ -26,6 +27,15 @@ func (c *conn) read(q pending, zxid int64) {
 		if s, code = n.readable(zxid, protocol.PermRead, q.ids); s != nil {
 			body = protocol.AppendInt(nil, n.below(zxid))
 		}
+	case protocol.OpGetEphemerals:
+		body = protocol.AppendStrings(nil, m.ephemeralsOf(c.session, d.String(), zxid))
+	case protocol.OpWhoAmI:
+		var r protocol.WhoAmIResponse
+		for _, id := range q.ids {
+			user, _, _ := strings.Cut(id.ID, ":")
+			r.Infos = append(r.Infos, protocol.ClientInfo{AuthScheme: id.Scheme, User: user})
+		}
+		body = r.AppendTo(nil)
 	case protocol.OpMultiRead:
 		body = m.multiRead(&d, zxid, q.ids)
 	case protocol.OpAddWatch:
@@ -112,6 +122,18 @@ func (m *model) getACL(path string, zxid int64, ids []protocol.ID) ([]byte, prot
 		}
 	}
 	return s.stats(protocol.AppendACLs(nil, acl)), protocol.OK
+}
+
+// ephemeralsOf lists a session's ephemerals whose paths begin with prefix.
+func (m *model) ephemeralsOf(id int64, prefix string, zxid int64) []string {
+	list := []string{}
+	for path := range m.ever[id] {
+		if s := m.nodes[path].at(zxid); s != nil && s.kind == ephemeral && s.owner == id && strings.HasPrefix(path, prefix) {
+			list = append(list, path)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // multiRead answers reads of data one by one.

@@ -56,7 +56,7 @@ type process struct {
 func (m *machine) start() {
 	w := m.w
 	p := &process{w: w, id: m.id, m: m, nonce: w.r.Uint64(), bySession: map[int64]*conn{}, watchers: map[string][]*conn{}, applied: m.index, restoring: true}
-	sim, err := server.Simulate(m.id, p.nonce, m.index, m.snapshot, func(s replica.Sink) replica.Sink {
+	sim, err := server.Simulate(m.id, p.nonce, m.index, m.snapshot, w.linearizable, func(s replica.Sink) replica.Sink {
 		p.Sink = s
 		return p
 	})
@@ -365,15 +365,20 @@ func (p *process) answer(t *trace) {
 		return
 	}
 	q := c.pending[0]
-	if !q.write || q.op != t.op {
+	if !q.write || q.op != t.op && (q.op != fence || t.op != protocol.OpSync) {
 		p.w.fail("session order", "session %x: result of %v where that of %v was due", t.session, t.op, q.op)
 	}
 	c.pending = c.pending[1:]
+	if t.zxid < q.seen {
+		p.w.fail("linearizability", "session %x: %v came when %x had been seen, and counts at %x", t.session, t.op, q.seen, t.zxid)
+	}
 	if t.err == protocol.SessionExpired || t.err == protocol.SessionMoved {
 		c.finish()
 		return
 	}
-	c.reply(q.xid, t.op, t.zxid, t.err, t.body)
+	if q.op != fence {
+		c.reply(q.xid, t.op, t.zxid, t.err, t.body)
+	}
 	if t.op == protocol.OpCloseSession {
 		c.finish()
 		return

@@ -73,12 +73,17 @@ type world struct {
 	nextPass  int64
 	lastFault int64
 	planted   bool // the planted fault was there
+
+	linearizable bool  // coordd.linearizableReads
+	seen         int64 // the latest zxid that a client has seen
+	mark         uint64
+	digests      map[uint64]uint64 // what some server reported of a mark
 }
 
-// late is a batch as it once was sent.
+// late is a batch or a begin as it once was sent.
 type late struct {
 	id uint8
-	p  []byte
+	m  message
 }
 
 // reign is a server's leadership.
@@ -117,6 +122,8 @@ func newWorld(s setup) *world {
 	}
 	w := &world{setup: s, r: r, now: 1_700_000_000_000, sent: map[attachment]*submitted{}, filler: []byte("0123456789abcdefghijklmnopqrstuvwxyz"), base: 1}
 	w.lastFault = w.now
+	w.linearizable = r.IntN(4) == 0
+	w.digests = map[uint64]uint64{}
 	w.model = newModel(w)
 	w.log = []*entry{{}}
 	w.term = uint64(r.IntN(3))
@@ -368,7 +375,7 @@ func (w *world) tend() {
 		if w.reign != nil && (p.link == nil || p.link.reign != w.reign) && p.m.cutUntil <= w.now {
 			w.openLink(p)
 		}
-		if p.applied > p.m.index+uint64(200+w.r.IntN(400)) {
+		if p.applied > p.m.index+uint64(300+w.r.IntN(700)) {
 			w.snapshot(p)
 		} else if p.applied+1 < w.base {
 			w.install(p)
@@ -399,11 +406,7 @@ func (w *world) openLink(p *process) {
 	l.l = server.Link{
 		Batch: func(b []byte) {
 			w.tally.batches++
-			if len(w.sentOnce) < 64 {
-				w.sentOnce = append(w.sentOnce, late{p.id, b})
-			} else {
-				w.sentOnce[int(w.tally.batches%64)] = late{p.id, b}
-			}
+			w.remember(p.id, message{batch: b})
 			if own {
 				l.reign.p.sim.Batch(p.id, b)
 			} else {
@@ -412,16 +415,31 @@ func (w *world) openLink(p *process) {
 		},
 		Begin: func(incarnation, nonce uint64) {
 			l.queue = append(l.queue, message{incarnation: incarnation, nonce: nonce})
+			w.remember(p.id, message{incarnation: incarnation, nonce: nonce})
 		},
 		Touch: func(seq uint64, sessions []int64) {
 			l.queue = append(l.queue, message{touch: seq, sessions: slices.Clone(sessions)})
 		},
-		Digest: func(fsm.Mark) {},
+		Digest: func(at fsm.Mark) {
+			if other, ok := w.digests[at.Number]; ok && other != at.Digest {
+				w.fail("replicas", "server %d reports state %016x at mark %d, another reported %016x", p.id, at.Digest, at.Number, other)
+			}
+			w.digests[at.Number] = at.Digest
+		},
 	}
 	p.link = l
 	stored, _, _ := w.reign.p.sim.Machine().Stream(p.id)
 	w.note("stream opened", int64(p.id), int64(w.reign.p.id), int64(stored), "")
 	p.sim.Open(&l.l, stored)
+}
+
+// remember keeps what was sent, to send it again some time.
+func (w *world) remember(id uint8, m message) {
+	if len(w.sentOnce) < 64 {
+		w.sentOnce = append(w.sentOnce, late{id, m})
+	} else {
+		w.sentOnce[w.r.IntN(64)] = late{id, m}
+	}
 }
 
 // orphan cuts a link off from its server; what is on it may still arrive.
@@ -446,13 +464,8 @@ func (w *world) deliver(l *link, n int) {
 			continue
 		}
 		switch {
-		case m.batch != nil:
-			if !r.p.sim.Batch(l.from.id, m.batch) {
-				w.fail("exactly once", "the leader does not take a batch of server %d for its own", l.from.id)
-			}
-		case m.incarnation != 0:
-			from := l.from.id
-			r.p.sim.Add(from, 32, func(e *fsm.EntryBuilder) { e.Begin(from, m.incarnation, m.nonce) })
+		case m.batch != nil || m.incarnation != 0:
+			w.arrive(r, l.from.id, m)
 		default:
 			for _, id := range m.sessions {
 				r.heard[id] = w.now
@@ -461,5 +474,14 @@ func (w *world) deliver(l *link, n int) {
 				l.from.sim.TouchAcked(m.touch)
 			}
 		}
+	}
+}
+
+// arrive is the arrival of a batch or a begin at a leader.
+func (w *world) arrive(r *reign, from uint8, m message) {
+	if m.batch == nil {
+		r.p.sim.Add(from, 32, func(e *fsm.EntryBuilder) { e.Begin(from, m.incarnation, m.nonce) })
+	} else if !r.p.sim.Batch(from, m.batch) {
+		w.fail("exactly once", "the leader does not take a batch of server %d for its own", from)
 	}
 }
