@@ -94,6 +94,9 @@ func (s *Simulated) Machine() *fsm.Machine { return s.s.replica.Machine() }
 // Apply applies a run of committed entries.
 func (s *Simulated) Apply(entries []replica.Entry) { s.replica.Apply(entries) }
 
+// Applied is the index of the last entry applied.
+func (s *Simulated) Applied() uint64 { return s.replica.Applied() }
+
 // Snapshot writes a snapshot of the present state to w, and calls between
 // meanwhile, which may apply entries.
 func (s *Simulated) Snapshot(w io.Writer, between func()) error { return s.replica.Write(w, between) }

@@ -53,6 +53,9 @@ func (s *Simulated) Apply(entries []Entry) {
 	s.calls.ApplyBatch(logs)
 }
 
+// Applied is the index of the last entry applied.
+func (s *Simulated) Applied() uint64 { return s.applied }
+
 // hooked calls before whenever the writer of a snapshot is about to look at the
 // state: there the state may go on.
 type hooked struct {

@@ -40,7 +40,6 @@ type conn struct {
 	ending, finished bool
 	ids              []protocol.ID
 	pending          []pending
-	writes           int
 	expect           []frame // not before seen: has come
 	seen             int
 	watches          map[string]uint8

@@ -159,7 +159,7 @@ func TestMachineFindsPlants(t *testing.T) {
 		plantLateWatch:      {"watches"},
 		plantEarlyAnswer:    {"agreed log"},
 		plantHalfMulti:      {"snapshots"},
-		plantStrayEphemeral: {"ephemerals"},
+		plantStrayEphemeral: {"ephemerals", "reads"}, // of getEphemerals
 	}
 	for p := plantNothing + 1; p < plants; p++ {
 		t.Run(strings.ReplaceAll(p.String(), " ", "_"), func(t *testing.T) {
