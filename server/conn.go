@@ -370,6 +370,9 @@ func (c *conn) awaitRoom(frame []byte) error {
 
 // Notify implements watch.Watcher; it runs in apply.
 func (c *conn) Notify(frame []byte) {
+	if c.plantLate(frame) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eventLocked(frame)

@@ -51,7 +51,7 @@ func (s *LogStore) RunAhead(may func() bool) {
 // closed first.
 func (s *LogStore) Settled(index uint64, stop <-chan struct{}) bool {
 	for {
-		if oldest := s.ahead.oldest.Load(); oldest == 0 || index < oldest || s.ahead.hasty {
+		if oldest := s.ahead.oldest.Load(); oldest == 0 || index < oldest || s.ahead.hasty || planted(PlantHasty) {
 			return true
 		}
 		s.mu.Lock()

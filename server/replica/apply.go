@@ -99,6 +99,7 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	plant(m)
+	plantRestored(m)
 	f.mu.Lock()
 	f.machine, f.applied, f.core.passed = m, index, index
 	f.term, f.termBefore = 0, 0

@@ -242,6 +242,9 @@ func (s *LogStore) write(verb string, op func() error) error {
 		return nil
 	}
 	err = fmt.Errorf("%s log entries: %w", verb, err)
+	if planted(PlantNoGuardD) {
+		return err
+	}
 	s.mu.Lock()
 	if s.failed != nil {
 		defer s.mu.Unlock()

@@ -49,15 +49,19 @@ func (t *Transport) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddr
 	if t.dropping.Load() {
 		return nil, ErrAppendsDropped
 	}
+	queue := queueLen
 	inner, err := t.wire.AppendEntriesPipeline(id, addr)
 	if err != nil {
 		return nil, err
+	}
+	if planted(PlantNoGuardD) {
+		queue = 0
 	}
 	p := &pipeline{
 		inner:   inner,
 		t:       t,
 		to:      id,
-		answers: make(chan raft.AppendFuture, queueLen),
+		answers: make(chan raft.AppendFuture, queue),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
@@ -134,6 +138,9 @@ func (p *pipeline) look() {
 func (p *pipeline) forward() {
 	refused := false
 	for {
+		if refused && planted(PlantNoGuardD) {
+			return
+		}
 		select {
 		case f := <-p.inner.Consumer():
 			if refused {

@@ -33,11 +33,8 @@ var faults = []fault{
 		n := 1 + c.random.IntN(12)
 		m.crashWithin(n)
 		return fmt.Sprintf("in %d changes of the disk", n), func() {
-			disarmed := false
-			m.onDisk(func(d *sim.Disk) { disarmed = d.Trap(0, nil) })
-			if !disarmed {
-				m.start()
-			}
+			m.disarm()
+			m.start()
 		}, true
 	}},
 	{"power cut of all", 2, time.Second, func(c *cluster, m *machine) (string, func(), bool) {
@@ -150,6 +147,12 @@ var faults = []fault{
 	{"full disk", 5, 4 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
 		return c.ail(m, "", func(f *sim.Faults) { f.Full = true })
 	}},
+	{"late answers", 4, 3 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
+		return c.lateAnswers(m)
+	}},
+	{"power cut at a vote", 4, 3 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
+		return c.cutAtVote()
+	}},
 	{"clock jump", 5, 0, func(c *cluster, m *machine) (string, func(), bool) {
 		by := time.Duration(c.random.Int64N(int64(2*time.Hour))) - time.Hour
 		if c.random.IntN(2) == 0 {
@@ -230,11 +233,69 @@ func (c *cluster) worsen(m *machine, detail string, change func(*sim.Link)) (str
 	}, true
 }
 
+// lateAnswers has a machine go on hearing of the others by what was sent long
+// ago, while they do not hear from it any more.
+func (c *cluster) lateAnswers(m *machine) (string, func(), bool) {
+	late := time.Duration(c.random.Int64N(int64(1500 * time.Millisecond)))
+	after := time.Duration(c.random.Int64N(int64(800 * time.Millisecond)))
+	set := func(in, out func(*sim.Link)) {
+		for _, o := range c.others(m) {
+			c.link(o.ip, m.ip, in)
+			c.link(m.ip, o.ip, out)
+		}
+	}
+	same := func(*sim.Link) {}
+	set(func(l *sim.Link) { l.Jitter = late }, same)
+	ended := false // guarded by c.mu
+	c.later(after, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !ended {
+			set(same, func(l *sim.Link) { l.Delay = late })
+		}
+	})
+	return fmt.Sprintf("by up to %v, and unheard after %v", late, after), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		ended = true
+		set(func(l *sim.Link) { l.Jitter = standard.Jitter }, func(l *sim.Link) { l.Delay = standard.Delay })
+	}, true
+}
+
+// cutAtVote kills the leader, of which another server has heard little lately,
+// and cuts the power of a third while it writes its vote.
+func (c *cluster) cutAtVote() (string, func(), bool) {
+	l := c.leader()
+	if l == nil {
+		return "", nil, false
+	}
+	behind := c.other(l)
+	voter := c.other(l)
+	n := 1 + c.random.IntN(4)
+	lag := time.Duration(c.random.Int64N(int64(500 * time.Millisecond)))
+	back := time.Duration(c.random.Int64N(int64(300 * time.Millisecond)))
+	c.link(l.ip, behind.ip, func(l *sim.Link) { l.Delay = lag })
+	c.later(lag, func() {
+		l.crash(false)
+		voter.crashWithin(n)
+		c.link(l.ip, behind.ip, func(l *sim.Link) { l.Delay = standard.Delay })
+		time.Sleep(back)
+		voter.start()
+	})
+	return fmt.Sprintf("the leader, %d, is killed after %v, server %d being behind; server %d in %d changes, for %v", l.id, lag, behind.id, voter.id, n, back), func() {
+		voter.disarm()
+		l.start()
+	}, true
+}
+
 // ail gives the disk of a machine something.
 func (c *cluster) ail(m *machine, detail string, change func(*sim.Faults)) (string, func(), bool) {
 	m.onDisk(func(d *sim.Disk) { d.Ail(change) })
 	return detail, func() { m.onDisk((*sim.Disk).Heal) }, true
 }
+
+// disarm takes a trap away that has not sprung.
+func (m *machine) disarm() { m.onDisk(func(d *sim.Disk) { d.Trap(0, nil) }) }
 
 func (m *machine) onDisk(do func(*sim.Disk)) {
 	m.mu.Lock()

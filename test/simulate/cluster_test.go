@@ -132,7 +132,7 @@ func newCluster(seed uint64) *cluster {
 	random := rand.New(rand.NewPCG(seed, 7))
 	own := func() *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), random.Uint64())) }
 	c := &cluster{
-		net: sim.NewNetwork(standard, own()), random: own(), faults: faults, began: time.Now(), struckAt: time.Now(),
+		net: sim.NewNetwork(standard, own()), random: own(), faults: slices.Clone(faults), began: time.Now(), struckAt: time.Now(),
 		snapshots: 50 + random.IntN(500), trailing: 10 + random.IntN(200), counts: map[string]int{},
 	}
 	if *clusterLog {
@@ -181,7 +181,7 @@ func (c *cluster) load(seed uint64) (*workload.Run, error) {
 // wreak makes faults until d is over.
 func (c *cluster) wreak(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(time.Duration(c.random.ExpFloat64() * float64(time.Second)))
+		time.Sleep(time.Duration(c.random.ExpFloat64() * float64(700*time.Millisecond)))
 		c.strike()
 	}
 }
@@ -190,7 +190,7 @@ func (c *cluster) wreak(d time.Duration) {
 func (c *cluster) heal() {
 	for _, m := range c.machines {
 		m.onDisk((*sim.Disk).Heal)
-		m.onDisk(func(d *sim.Disk) { d.Trap(0, nil) })
+		m.disarm()
 		if p := m.current(); p != nil {
 			p.net.Freeze(false)
 			p.disk.Stall(false)
@@ -299,7 +299,8 @@ func runSeed(t *testing.T, seed uint64, prepare func(*cluster)) (r result) {
 
 // leaks are goroutines that the library leaves behind: of a transfer of
 // leadership when its leader steps down meanwhile.
-var leaks = []string{"raft.(*Raft).leadershipTransfer(", "raft.(*Raft).leaderLoop.func2("}
+// And of futures that it forgets when it ends.
+var leaks = []string{"raft.(*Raft).leadershipTransfer(", "raft.(*Raft).leaderLoop.func2(", "replica.(*core).await.func1("}
 
 // leftovers names the goroutines that a bubble panics for, since they will
 // never end. They must be the library's.
