@@ -71,7 +71,7 @@ func (r *Replica) start(s Storage) error {
 	}
 	c.mu.Unlock()
 	c.transport.Attach(library, s.Logs, c.fail)
-	s.Logs.RunAhead(func() bool { return library.State() == raft.Leader && c.others() > 0 })
+	s.Logs.RunAhead(func() bool { return library.State() == raft.Leader && c.others() > 0 && !planted(PlantNoGuardD) })
 	r.current.Store(c)
 	r.workers.Go(func() { r.tellTerms(c) })
 	return nil

@@ -148,7 +148,7 @@ var faults = []fault{
 		return c.ail(m, "", func(f *sim.Faults) { f.Full = true })
 	}},
 	{"late answers", 4, 3 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
-		return c.lateAnswers(m)
+		return c.lateAnswers()
 	}},
 	{"power cut at a vote", 4, 3 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
 		return c.cutAtVote()
@@ -233,33 +233,41 @@ func (c *cluster) worsen(m *machine, detail string, change func(*sim.Link)) (str
 	}, true
 }
 
-// lateAnswers has a machine go on hearing of the others by what was sent long
-// ago, while they do not hear from it any more.
-func (c *cluster) lateAnswers(m *machine) (string, func(), bool) {
-	late := time.Duration(c.random.Int64N(int64(1500 * time.Millisecond)))
-	after := time.Duration(c.random.Int64N(int64(800 * time.Millisecond)))
-	set := func(in, out func(*sim.Link)) {
-		for _, o := range c.others(m) {
-			c.link(o.ip, m.ip, in)
-			c.link(m.ip, o.ip, out)
-		}
+// lateAnswers keeps a leader in office by answers that some of the others gave
+// long ago, while none of them hears from it in time any more: they elect
+// another, of whom it may soon hear by those whose answers are not late.
+func (c *cluster) lateAnswers() (string, func(), bool) {
+	l := c.leader()
+	if l == nil {
+		return "", nil, false
 	}
-	same := func(*sim.Link) {}
-	set(func(l *sim.Link) { l.Jitter = late }, same)
-	ended := false // guarded by c.mu
-	c.later(after, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !ended {
-			set(same, func(l *sim.Link) { l.Delay = late })
+	others := c.others(l)
+	c.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	slow := others[:len(others)/2]
+	late := time.Second + time.Duration(c.random.Int64N(int64(2*time.Second)))
+	unheard := 500*time.Millisecond + time.Duration(c.random.Int64N(int64(time.Second)))
+	// A step is shorter than a leader's lease.
+	const step = 200 * time.Millisecond
+	c.later(0, func() {
+		for d := time.Duration(0); d < late; d += step {
+			for _, o := range slow {
+				c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = d })
+			}
+			time.Sleep(step)
+		}
+		for _, o := range others {
+			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = unheard })
+		}
+		for _, o := range slow {
+			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = late })
+		}
+		time.Sleep(2 * late)
+		for _, o := range others {
+			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = standard.Delay })
+			c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = standard.Delay })
 		}
 	})
-	return fmt.Sprintf("by up to %v, and unheard after %v", late, after), func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		ended = true
-		set(func(l *sim.Link) { l.Jitter = standard.Jitter }, func(l *sim.Link) { l.Delay = standard.Delay })
-	}, true
+	return fmt.Sprintf("of %d of the others to the leader, %d, by %v, then it is late by %v", len(slow), l.id, late, unheard), func() {}, true
 }
 
 // cutAtVote kills the leader, of which another server has heard little lately,
