@@ -99,9 +99,9 @@ func (w *world) breakSomething() {
 	case k < 76:
 		cl.leave(faultClientGone)
 		cl.away = w.now + int64(w.r.IntN(12000))
-	case k < 88:
+	case k < 86:
 		cl.leave(faultSessionMoved)
-	case k < 91:
+	case k < 89:
 		if w.reign != nil && cl.session != 0 {
 			if s, ok := w.reign.p.sim.Machine().Session(cl.session); ok {
 				w.fault(faultExpiry)
@@ -109,9 +109,7 @@ func (w *world) breakSomething() {
 			}
 		}
 	case k < 96:
-		if p != nil {
-			w.install(p)
-		}
+		w.overtake()
 	default:
 		if p != nil {
 			w.damage(p)
@@ -155,15 +153,47 @@ func (w *world) again() {
 	w.arrive(w.reign, l.id, l.m)
 }
 
+// overtake lets the leader's log begin behind what some server has applied: that
+// gets a snapshot instead.
+func (w *world) overtake() {
+	if w.reign == nil {
+		return
+	}
+	var last *process
+	for _, m := range w.machines {
+		if p := m.process; p != nil && p.applied < w.reign.p.applied && (last == nil || !p.began || p.applied < last.applied) {
+			last = p
+		}
+	}
+	if last == nil {
+		return
+	}
+	if w.reign.p.m.index <= last.applied {
+		w.snapshot(w.reign.p)
+	}
+	w.install(last)
+}
+
+// during is a snapshot's writer; the state goes on whenever it is used.
+type during struct {
+	bytes.Buffer
+	goOn func()
+}
+
+func (d *during) Write(p []byte) (int, error) {
+	d.goOn()
+	return d.Buffer.Write(p)
+}
+
 // snapshot makes a snapshot of a server's state, while that goes on.
 func (w *world) snapshot(p *process) {
-	var out bytes.Buffer
-	index, term := p.applied, w.entry(p.applied)
-	err := p.sim.Snapshot(&out, func() {
+	out := during{goOn: func() {
 		if w.r.IntN(3) == 0 {
 			p.apply(1 + w.r.IntN(3))
 		}
-	})
+	}}
+	index, term := p.applied, w.entry(p.applied)
+	err := p.sim.Snapshot(&out, out.goOn)
 	if err != nil {
 		w.fail("snapshots", "server %d: %v", p.id, err)
 	}
