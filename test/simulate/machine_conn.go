@@ -261,9 +261,6 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// gone is the end of the connection with its server.
-func (c *conn) gone() { c.Close() }
-
 // watch sets a watch.
 func (c *conn) watch(path string, kinds uint8) {
 	had := c.watches[path]

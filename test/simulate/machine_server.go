@@ -82,7 +82,7 @@ func (m *machine) crash() {
 		w.electing = nil
 	}
 	for len(p.conns) > 0 {
-		p.conns[0].gone()
+		p.conns[0].Close()
 	}
 	if p.link != nil {
 		w.orphan(p.link)

@@ -36,8 +36,8 @@ type violation struct {
 }
 
 func (v *violation) String() string {
-	return fmt.Sprintf("check %q, seed %d, step %d: %s\nagain: go test -tags simulate -run TestMachine ./test/simulate -machine.seed %d (servers %d, clients %d)\n%s",
-		v.check, v.setup.seed, v.step, v.what, v.setup.seed, v.setup.servers, v.setup.clients, v.history)
+	return fmt.Sprintf("check %q, seed %d, %d servers, %d clients, step %d: %s\nhad again by: go test -tags simulate -run 'TestMachine$' ./test/simulate -machine.seed %d -machine.ops 1\n%s",
+		v.check, v.setup.seed, v.setup.servers, v.setup.clients, v.step, v.what, v.setup.seed, v.history)
 }
 
 // world is one run.
