@@ -218,6 +218,9 @@ func (c *conn) shaken(p []byte) {
 	c.open = true
 	c.session, c.epoch = c.real.Session()
 	a := attachment{c.session, c.epoch}
+	if w.model.granted[a] == 0 {
+		w.fail("agreed log", "server %d gives out session %x epoch %d, of which the agreed log has nothing", c.p.id, c.session, c.epoch)
+	}
 	if c.session != r.SessionID || w.model.granted[a] != c.p.id {
 		w.fail("sessions", "server %d gives out session %x epoch %d, which the log grants to server %d", c.p.id, c.session, c.epoch, w.model.granted[a])
 	}

@@ -99,6 +99,15 @@ func (w *world) plantHalf(p *process, index uint64, snapshot []byte) []byte {
 	return out.Bytes()
 }
 
+// canHalve reports whether the fault can be planted in a snapshot that is made now.
+func (w *world) canHalve(p *process) bool {
+	if w.plant != plantHalfMulti || p.applied < 200 || p.applied == w.committed() || p.applied+1 < w.base {
+		return false
+	}
+	_, ok := halve(w.entry(p.applied + 1).data)
+	return ok
+}
+
 // halve makes an entry of the first half of the first multi in an entry.
 func halve(data []byte) ([]byte, bool) {
 	f := fields(data)

@@ -375,7 +375,7 @@ func (w *world) tend() {
 		if w.reign != nil && (p.link == nil || p.link.reign != w.reign) && p.m.cutUntil <= w.now {
 			w.openLink(p)
 		}
-		if p.applied > p.m.index+uint64(300+w.r.IntN(700)) {
+		if p.applied > p.m.index+uint64(300+w.r.IntN(700)) || w.canHalve(p) {
 			w.snapshot(p)
 		} else if p.applied+1 < w.base {
 			w.install(p)
