@@ -62,7 +62,7 @@ func (cl *client) step() {
 }
 
 // leave breaks the connection off; the server notices at once, or not at all.
-func (cl *client) leave(f fault) {
+func (cl *client) leave(f mishap) {
 	c := cl.conn
 	if c == nil {
 		return

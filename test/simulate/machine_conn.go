@@ -28,7 +28,7 @@ const (
 type conn struct {
 	w       *world
 	id      int
-	p       *process
+	p       *life
 	real    *server.SimulatedConn
 	client  *client
 	session int64

@@ -159,7 +159,7 @@ func (w *world) overtake() {
 	if w.reign == nil {
 		return
 	}
-	var last *process
+	var last *life
 	for _, m := range w.machines {
 		if p := m.process; p != nil && p.applied < w.reign.p.applied && (last == nil || !p.began || p.applied < last.applied) {
 			last = p
@@ -186,7 +186,7 @@ func (d *during) Write(p []byte) (int, error) {
 }
 
 // snapshot makes a snapshot of a server's state, while that goes on.
-func (w *world) snapshot(p *process) {
+func (w *world) snapshot(p *life) {
 	out := during{goOn: func() {
 		if w.r.IntN(3) == 0 {
 			p.apply(1 + w.r.IntN(3))
@@ -213,8 +213,8 @@ func (w *world) snapshot(p *process) {
 }
 
 // newest is the newest snapshot that some running server has.
-func (w *world) newest() *machine {
-	var best *machine
+func (w *world) newest() *member {
+	var best *member
 	for _, m := range w.machines {
 		if m.process != nil && m.snapshot != nil && (best == nil || m.index > best.index) {
 			best = m
@@ -224,7 +224,7 @@ func (w *world) newest() *machine {
 }
 
 // install gives a server that is behind the newest snapshot.
-func (w *world) install(p *process) {
+func (w *world) install(p *life) {
 	from := w.newest()
 	if from == nil || from.index < w.base-1 {
 		if w.reign != nil && w.reign.p.applied+1 >= w.base && w.reign.p.applied > 0 {
@@ -254,7 +254,7 @@ func (w *world) install(p *process) {
 
 // compareRestored compares a state that came from a snapshot with what others had
 // at that entry.
-func (p *process) compareRestored(index uint64) {
+func (p *life) compareRestored(index uint64) {
 	if index < p.w.log[0].index {
 		return
 	}
@@ -266,7 +266,7 @@ func (p *process) compareRestored(index uint64) {
 
 // damage gives a server a snapshot that was damaged on its way: it must refuse it
 // and stay as it is.
-func (w *world) damage(p *process) {
+func (w *world) damage(p *life) {
 	from := w.newest()
 	if from == nil {
 		return

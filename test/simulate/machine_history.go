@@ -107,11 +107,11 @@ func (t *tally) add(o *tally) {
 	t.walks += o.walks
 }
 
-// fault is a kind of fault.
-type fault int
+// mishap is a kind of fault.
+type mishap int
 
 const (
-	faultCrash fault = iota
+	faultCrash mishap = iota
 	faultElection
 	faultStreamBroken
 	faultBatchLost
@@ -128,7 +128,7 @@ const (
 	faultKinds
 )
 
-func (f fault) String() string {
+func (f mishap) String() string {
 	return [...]string{"server crashed", "new leader", "stream broken", "batch lost", "batch twice", "batch late", "batches swapped", "entry of an old leader lost",
 		"snapshot installed", "damaged snapshot refused", "server cut off", "connection lost", "session moved", "session expired early"}[f]
 }

@@ -32,7 +32,7 @@ func (p plant) String() string {
 }
 
 // plantMachine plants what concerns a new state of a server.
-func (w *world) plantMachine(p *process, restored bool) {
+func (w *world) plantMachine(p *life, restored bool) {
 	switch {
 	case w.plant == plantNoTable:
 		p.sim.Machine().IgnoreStreamTable()
@@ -45,7 +45,7 @@ func (w *world) plantMachine(p *process, restored bool) {
 }
 
 // plantEphemeral lets the first server forget whose an ephemeral is.
-func (w *world) plantEphemeral(p *process) {
+func (w *world) plantEphemeral(p *life) {
 	if w.plant != plantStrayEphemeral || p.id != 1 || p.applied%16 != 0 {
 		return
 	}
@@ -73,7 +73,7 @@ func (w *world) plantEarly(data []byte) {
 
 // plantHalf lets a snapshot have the first half of a multi that is in the entry
 // behind it.
-func (w *world) plantHalf(p *process, index uint64, snapshot []byte) []byte {
+func (w *world) plantHalf(p *life, index uint64, snapshot []byte) []byte {
 	if w.plant != plantHalfMulti || index == w.committed() {
 		return snapshot
 	}
@@ -100,7 +100,7 @@ func (w *world) plantHalf(p *process, index uint64, snapshot []byte) []byte {
 }
 
 // canHalve reports whether the fault can be planted in a snapshot that is made now.
-func (w *world) canHalve(p *process) bool {
+func (w *world) canHalve(p *life) bool {
 	if w.plant != plantHalfMulti || p.applied < 200 || p.applied == w.committed() || p.applied+1 < w.base {
 		return false
 	}

@@ -12,11 +12,11 @@ import (
 	"github.com/coordd/coordd/server/replica"
 )
 
-// machine is one server: its process, and what its disk has.
-type machine struct {
+// member is one server: its process, and what its disk has.
+type member struct {
 	w       *world
 	id      uint8
-	process *process // nil while it is down
+	process *life // nil while it is down
 	// The snapshot on its disk, if any, and what it is of.
 	snapshot []byte
 	index    uint64
@@ -24,13 +24,13 @@ type machine struct {
 	down     int64 // the moment until which it stays down
 }
 
-// process is one life of a server. As the sink it checks what its state machine
+// life is one process of a server. As the sink it checks what its state machine
 // yields against the model, before the real sink has it.
-type process struct {
+type life struct {
 	replica.Sink // the real one
 	w            *world
 	id           uint8
-	m            *machine
+	m            *member
 	sim          *server.Simulated
 	applied      uint64
 	zxid         int64
@@ -53,9 +53,9 @@ type process struct {
 }
 
 // start starts a process on what the disk has.
-func (m *machine) start() {
+func (m *member) start() {
 	w := m.w
-	p := &process{w: w, id: m.id, m: m, nonce: w.r.Uint64(), bySession: map[int64]*conn{}, watchers: map[string][]*conn{}, applied: m.index, restoring: true}
+	p := &life{w: w, id: m.id, m: m, nonce: w.r.Uint64(), bySession: map[int64]*conn{}, watchers: map[string][]*conn{}, applied: m.index, restoring: true}
 	sim, err := server.Simulate(m.id, p.nonce, m.index, m.snapshot, w.linearizable, func(s replica.Sink) replica.Sink {
 		p.Sink = s
 		return p
@@ -72,7 +72,7 @@ func (m *machine) start() {
 }
 
 // crash ends the process and everything it knew.
-func (m *machine) crash() {
+func (m *member) crash() {
 	w, p := m.w, m.process
 	w.note("crash", int64(m.id), int64(p.applied), 0, "")
 	if w.reign != nil && w.reign.p == p {
@@ -92,7 +92,7 @@ func (m *machine) crash() {
 }
 
 // apply applies at most n entries that are agreed.
-func (p *process) apply(n int) {
+func (p *life) apply(n int) {
 	last := p.w.committed()
 	if p.w.base > p.applied+1 {
 		return // they are gone from the log: a snapshot is needed
@@ -118,7 +118,7 @@ func (p *process) apply(n int) {
 }
 
 // settle checks that every connection got all that it had to get by now.
-func (p *process) settle() {
+func (p *life) settle() {
 	for i := 0; i < len(p.touched); i++ {
 		c := p.touched[i]
 		c.listed = false
@@ -132,7 +132,7 @@ func (p *process) settle() {
 
 // next is the next call that the model wants; results of other servers' requests
 // are skipped.
-func (p *process) next(got call, what string) *trace {
+func (p *life) next(got call, what string) *trace {
 	if p.e == nil {
 		p.e, p.pos = p.w.entry(p.applied+1), 0
 	}
@@ -152,7 +152,7 @@ func (p *process) next(got call, what string) *trace {
 }
 
 // differ reports that the state machine did something else than the model.
-func (p *process) differ(t *trace, got call, what string) {
+func (p *life) differ(t *trace, got call, what string) {
 	check := "events"
 	if got == callBatch || t != nil && t.call == callBatch {
 		check = "exactly once"
@@ -168,7 +168,7 @@ func (p *process) differ(t *trace, got call, what string) {
 }
 
 // stays reports whether an ephemeral is still there that has to be gone.
-func (p *process) stays(t *trace) bool {
+func (p *life) stays(t *trace) bool {
 	if t.call != callEvent || t.event != protocol.NodeDeleted {
 		return false
 	}
@@ -177,7 +177,7 @@ func (p *process) stays(t *trace) bool {
 }
 
 // Batch implements fsm.Sink.
-func (p *process) Batch(id fsm.BatchID, n int, v fsm.Verdict, code protocol.ErrCode) bool {
+func (p *life) Batch(id fsm.BatchID, n int, v fsm.Verdict, code protocol.ErrCode) bool {
 	if p.early {
 		return p.Sink.Batch(id, n, v, code)
 	}
@@ -189,7 +189,7 @@ func (p *process) Batch(id fsm.BatchID, n int, v fsm.Verdict, code protocol.ErrC
 }
 
 // Event implements fsm.Sink.
-func (p *process) Event(e *fsm.Event) {
+func (p *life) Event(e *fsm.Event) {
 	if p.early {
 		p.Sink.Event(e)
 		return
@@ -210,7 +210,7 @@ func (p *process) Event(e *fsm.Event) {
 }
 
 // Result implements fsm.Sink.
-func (p *process) Result(i int, r *fsm.Result) {
+func (p *life) Result(i int, r *fsm.Result) {
 	if p.early {
 		p.Sink.Result(i, r)
 		return
@@ -227,7 +227,7 @@ func (p *process) Result(i int, r *fsm.Result) {
 }
 
 // release lets planted late events go.
-func (p *process) release() {
+func (p *life) release() {
 	for i := range p.held {
 		p.Sink.Event(&p.held[i])
 	}
@@ -235,7 +235,7 @@ func (p *process) release() {
 }
 
 // SessionOpened implements fsm.Sink.
-func (p *process) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch uint32) {
+func (p *life) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch uint32) {
 	if !p.early {
 		t := p.next(callOpened, "session opened")
 		if t.session != id || t.timeout != timeoutMs || t.owner != owner || t.epoch != epoch {
@@ -249,7 +249,7 @@ func (p *process) SessionOpened(id int64, timeoutMs int32, owner uint8, epoch ui
 }
 
 // SessionClosed implements fsm.Sink.
-func (p *process) SessionClosed(id int64) {
+func (p *life) SessionClosed(id int64) {
 	if !p.early {
 		t := p.next(callClosed, "session closed")
 		if t.session != id {
@@ -264,7 +264,7 @@ func (p *process) SessionClosed(id int64) {
 }
 
 // Began implements fsm.Sink.
-func (p *process) Began(id uint8, incarnation, nonce uint64, taken bool) {
+func (p *life) Began(id uint8, incarnation, nonce uint64, taken bool) {
 	if !p.early {
 		t := p.next(callBegan, "began")
 		if t.batch.Server != id || t.batch.Incarnation != incarnation || t.nonce != nonce || t.taken != taken {
@@ -276,7 +276,7 @@ func (p *process) Began(id uint8, incarnation, nonce uint64, taken bool) {
 }
 
 // Entry implements replica.Sink.
-func (p *process) Entry(m *fsm.Machine) {
+func (p *life) Entry(m *fsm.Machine) {
 	if p.early {
 		p.Sink.Entry(m)
 		return
@@ -313,13 +313,13 @@ func (p *process) Entry(m *fsm.Machine) {
 }
 
 // Restored implements replica.Sink.
-func (p *process) Restored(m *fsm.Machine) {
+func (p *life) Restored(m *fsm.Machine) {
 	p.zxid = m.Zxid()
 	p.Sink.Restored(m)
 }
 
 // notify lets the watches of this server's clients expect an event.
-func (p *process) notify(t *trace) {
+func (p *life) notify(t *trace) {
 	if len(p.watchers) == 0 {
 		return
 	}
@@ -359,7 +359,7 @@ func (p *process) notify(t *trace) {
 
 // answer lets the connection that a result is for expect its reply, and then the
 // answers to the reads that waited for it.
-func (p *process) answer(t *trace) {
+func (p *life) answer(t *trace) {
 	c := p.bySession[t.session]
 	if c == nil || c.epoch != t.epoch || c.finished || len(c.pending) == 0 || t.op == fsm.OpAttach || t.op == protocol.OpCreateSession {
 		return
@@ -391,7 +391,7 @@ func (p *process) answer(t *trace) {
 }
 
 // expectOf has the connection looked at when the entries are applied.
-func (p *process) expectOf(c *conn) {
+func (p *life) expectOf(c *conn) {
 	if !c.listed {
 		c.listed = true
 		p.touched = append(p.touched, c)

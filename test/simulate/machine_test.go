@@ -96,7 +96,7 @@ func TestMachine(t *testing.T) {
 			t.Fatalf("the smallest world found in which that goes wrong: %v", smallest(v))
 		}
 	}
-	t.Log(report(&total, worlds, ops, time.Since(began)))
+	t.Log(machineReport(&total, worlds, ops, time.Since(began)))
 	if total.quiet > time.Minute.Milliseconds() {
 		t.Errorf("%v without a fault", time.Duration(total.quiet)*time.Millisecond)
 	}
@@ -111,8 +111,8 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// report says what was done.
-func report(total *tally, worlds int, ops int64, took time.Duration) string {
+// machineReport says what was done.
+func machineReport(total *tally, worlds int, ops int64, took time.Duration) string {
 	var b strings.Builder
 	virtual := time.Duration(total.virtual) * time.Millisecond
 	fmt.Fprintf(&b, "%d seeds, %d operations of clients in %v: %.0f a second, %.0f a second of processor time; %v of simulated time, at most %v of it without a fault; 0 violations\n",

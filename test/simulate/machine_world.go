@@ -50,7 +50,7 @@ type world struct {
 	sentOps  int64
 	steps    int
 	now      int64 // ms since the Unix epoch
-	machines []*machine
+	machines []*member
 	clients  []*client
 	conns    int
 	filler   []byte
@@ -62,8 +62,8 @@ type world struct {
 	applyTerm uint64
 
 	term     uint64
-	electing *process // logged its first entry, and has still to apply it
-	first    uint64   // the index of that entry
+	electing *life  // logged its first entry, and has still to apply it
+	first    uint64 // the index of that entry
 	reign    *reign
 	zombies  []*reign // do not know yet that another leads
 	proposed [][]byte
@@ -88,7 +88,7 @@ type late struct {
 
 // reign is a server's leadership.
 type reign struct {
-	p     *process
+	p     *life
 	term  uint64
 	heard map[int64]int64 // when sessions showed life
 	over  bool
@@ -97,7 +97,7 @@ type reign struct {
 
 // link is a server's way to a leader: what was sent and has not arrived.
 type link struct {
-	from  *process
+	from  *life
 	reign *reign
 	l     server.Link
 	queue []message
@@ -128,7 +128,7 @@ func newWorld(s setup) *world {
 	w.log = []*entry{{}}
 	w.term = uint64(r.IntN(3))
 	for i := range s.servers {
-		w.machines = append(w.machines, &machine{w: w, id: uint8(i + 1)})
+		w.machines = append(w.machines, &member{w: w, id: uint8(i + 1)})
 	}
 	for i := range s.clients {
 		w.clients = append(w.clients, &client{w: w, id: i, user: r.IntN(4) - 2})
@@ -144,7 +144,7 @@ func (w *world) fail(check, format string, args ...any) {
 	panic(&violation{setup: w.setup, check: check, what: fmt.Sprintf(format, args...), step: w.steps})
 }
 
-func (w *world) fault(f fault) {
+func (w *world) fault(f mishap) {
 	w.tally.faults[f]++
 	w.tally.quiet = max(w.tally.quiet, w.now-w.lastFault)
 	w.lastFault = w.now
@@ -204,7 +204,7 @@ func (w *world) step() {
 }
 
 // some is some running server, or nil.
-func (w *world) some() *process { return w.machines[w.r.IntN(len(w.machines))].process }
+func (w *world) some() *life { return w.machines[w.r.IntN(len(w.machines))].process }
 
 func (w *world) committed() uint64 { return w.log[len(w.log)-1].index }
 
@@ -322,7 +322,7 @@ func (w *world) endReign() {
 }
 
 // elect makes a server the next leader, if it can be.
-func (w *world) elect(p *process) {
+func (w *world) elect(p *life) {
 	if p == nil || p.m.cutUntil > w.now || !w.quorum() || p.applied+1 < w.base {
 		return
 	}
@@ -397,7 +397,7 @@ func (w *world) tend() {
 }
 
 // openLink opens a server's way to the present leader.
-func (w *world) openLink(p *process) {
+func (w *world) openLink(p *life) {
 	if p.link != nil {
 		w.orphan(p.link)
 	}
