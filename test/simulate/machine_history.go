@@ -19,20 +19,20 @@ type happening struct {
 	path string
 }
 
-// history keeps the last lines of a run and a digest of all.
-type history struct {
+// chronicle keeps the last lines of a run and a digest of all.
+type chronicle struct {
 	last [64]happening
 	n    int
 	sum  uint64
 }
 
-func (h *history) mix(v uint64) {
+func (h *chronicle) mix(v uint64) {
 	hi, lo := bits.Mul64(h.sum^0x9e3779b97f4a7c15, v^0xe7037ed1a0b428db)
 	h.sum = hi ^ lo + 1
 }
 
 // bytes takes bytes into the digest.
-func (h *history) bytes(p []byte) {
+func (h *chronicle) bytes(p []byte) {
 	h.mix(uint64(len(p)))
 	for len(p) >= 8 {
 		h.mix(binary.LittleEndian.Uint64(p))
@@ -43,7 +43,7 @@ func (h *history) bytes(p []byte) {
 	}
 }
 
-func (h *history) note(e happening) {
+func (h *chronicle) note(e happening) {
 	h.last[h.n%len(h.last)] = e
 	h.n++
 	h.mix(uint64(e.step))
@@ -54,7 +54,7 @@ func (h *history) note(e happening) {
 }
 
 // String is the last lines.
-func (h *history) String() string {
+func (h *chronicle) String() string {
 	var b strings.Builder
 	for i := max(0, h.n-len(h.last)); i < h.n; i++ {
 		e := h.last[i%len(h.last)]

@@ -44,7 +44,7 @@ func (v *violation) String() string {
 type world struct {
 	setup
 	r        *rand.Rand
-	h        history
+	h        chronicle
 	tally    tally
 	ops      [128]int64
 	sentOps  int64
