@@ -244,8 +244,8 @@ func (c *cluster) lateAnswers() (string, func(), bool) {
 	others := c.others(l)
 	c.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	slow := others[:len(others)/2]
-	late := time.Second + time.Duration(c.random.Int64N(int64(2*time.Second)))
-	unheard := 500*time.Millisecond + time.Duration(c.random.Int64N(int64(time.Second)))
+	late := 3*time.Second + time.Duration(c.random.Int64N(int64(2*time.Second)))
+	unheard := 600*time.Millisecond + time.Duration(c.random.Int64N(int64(400*time.Millisecond)))
 	// A step is shorter than a leader's lease.
 	const step = 200 * time.Millisecond
 	c.later(0, func() {
@@ -261,7 +261,7 @@ func (c *cluster) lateAnswers() (string, func(), bool) {
 		for _, o := range slow {
 			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = late })
 		}
-		time.Sleep(2 * late)
+		time.Sleep(late + time.Second)
 		for _, o := range others {
 			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = standard.Delay })
 			c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = standard.Delay })

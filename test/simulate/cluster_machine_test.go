@@ -160,6 +160,9 @@ func (m *machine) start() {
 
 func (m *machine) startLocked() {
 	m.wanted = false
+	if m.c.over.Load() {
+		return
+	}
 	cfg, err := m.config(m.alone)
 	if err != nil {
 		m.c.violation("the configuration of server %d: %v", m.id, err)

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,11 +60,14 @@ type cluster struct {
 	machines  []*machine
 	clients   []string // addresses of the clients' machines
 	faults    []fault
-	snapshots int // entries until a snapshot
+	pace      time.Duration // between two faults, on average
+	snapshots int           // entries until a snapshot
 	trailing  int
 	began     time.Time
 	output    io.Writer
 	processes sync.WaitGroup
+	spells    sync.WaitGroup // of faults
+	over      atomic.Bool    // nothing is started any more
 
 	mu       sync.Mutex
 	lines    []string // the schedule
@@ -104,9 +108,9 @@ func (c *cluster) violation(format string, args ...any) {
 	c.wrong = append(c.wrong, text)
 }
 
-// later does something after d.
+// later does something to the cluster after d.
 func (c *cluster) later(d time.Duration, do func()) {
-	c.processes.Go(func() {
+	c.spells.Go(func() {
 		time.Sleep(d)
 		do()
 	})
@@ -132,7 +136,7 @@ func newCluster(seed uint64) *cluster {
 	random := rand.New(rand.NewPCG(seed, 7))
 	own := func() *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), random.Uint64())) }
 	c := &cluster{
-		net: sim.NewNetwork(standard, own()), random: own(), faults: slices.Clone(faults), began: time.Now(), struckAt: time.Now(),
+		net: sim.NewNetwork(standard, own()), random: own(), faults: slices.Clone(faults), pace: 700 * time.Millisecond, began: time.Now(), struckAt: time.Now(),
 		snapshots: 50 + random.IntN(500), trailing: 10 + random.IntN(200), counts: map[string]int{},
 	}
 	if *clusterLog {
@@ -181,7 +185,7 @@ func (c *cluster) load(seed uint64) (*workload.Run, error) {
 // wreak makes faults until d is over.
 func (c *cluster) wreak(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(time.Duration(c.random.ExpFloat64() * float64(700*time.Millisecond)))
+		time.Sleep(time.Duration(c.random.ExpFloat64() * float64(c.pace)))
 		c.strike()
 	}
 }
@@ -211,9 +215,11 @@ func (c *cluster) live(seed uint64) (r result) {
 	r.seed = seed
 	c.startAll()
 	defer func() {
+		c.over.Store(true)
 		for _, m := range c.machines {
 			m.stop()
 		}
+		c.spells.Wait()
 		c.processes.Wait()
 		time.Sleep(time.Minute) // what was under way at the end has its time limits
 		r.length = time.Since(c.began)
@@ -245,9 +251,10 @@ func (c *cluster) live(seed uint64) (r result) {
 	return r
 }
 
-// settled heals everything, and again what a fault that was still to end has
-// broken, and waits until all serve.
+// settled waits until all faults have ended, heals what has no end, and waits
+// until all serve.
 func (c *cluster) settled() {
+	c.spells.Wait()
 	c.heal()
 	if !await(recovery, c.whole) {
 		c.violation("not all servers serve with their data %v after the last fault: %s", recovery, c.standing())
