@@ -14,8 +14,9 @@ type half struct {
 	from, to string // machines
 	chunks   []chunk
 	bytes    int
-	ended    bool // no more is written
-	lost     bool // the reader's machine is gone, or has forgotten the connection
+	ended    bool      // no more is written
+	lost     bool      // the reader's machine is gone, or has forgotten the connection
+	until    time.Time // nothing arrives before; see Network.Stall
 }
 
 // chunk is what one Write brought, or the end.
@@ -105,6 +106,9 @@ func (c *conn) read(b []byte) (n int, err error, again time.Time) {
 	at := h.chunks[0].at
 	if held := c.n.held[[2]string{h.from, h.to}]; held.After(at) {
 		at = held
+	}
+	if h.until.After(at) {
+		at = h.until
 	}
 	if now.Before(at) {
 		return 0, nil, earlier(again, at)

@@ -125,6 +125,19 @@ func (n *Network) wakeLocked(which func(*conn) bool) {
 	}
 }
 
+// Stall keeps what is sent on the connections that there are, in one direction,
+// from arriving for d: their packets are lost and sent again. New connections
+// go on.
+func (n *Network) Stall(from, to string, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.in.from == from && c.in.to == to {
+			c.in.until = time.Now().Add(d)
+		}
+	}
+}
+
 // Reset breaks about half of the connections between two addresses, so that both
 // sides are told, or only one: the other finds out when it writes.
 func (n *Network) Reset(a, b string) {

@@ -147,6 +147,12 @@ var faults = []fault{
 	{"full disk", 5, 4 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
 		return c.ail(m, "", func(f *sim.Faults) { f.Full = true })
 	}},
+	{"connections stall", 5, 0, func(c *cluster, m *machine) (string, func(), bool) {
+		o := c.other(m)
+		d := time.Duration(c.random.Int64N(int64(3 * time.Second)))
+		c.net.Stall(m.ip, o.ip, d)
+		return fmt.Sprintf("to server %d for %v", o.id, d.Round(time.Millisecond)), nil, true
+	}},
 	{"late answers", 4, 3 * time.Second, func(c *cluster, m *machine) (string, func(), bool) {
 		return c.lateAnswers()
 	}},
@@ -234,8 +240,8 @@ func (c *cluster) worsen(m *machine, detail string, change func(*sim.Link)) (str
 }
 
 // lateAnswers keeps a leader in office by answers that some of the others gave
-// long ago, while none of them hears from it in time any more: they elect
-// another, of whom it may soon hear by those whose answers are not late.
+// long ago, while none of them hears from it any more: they elect another, of
+// whom it hears at once by those whose answers are not late.
 func (c *cluster) lateAnswers() (string, func(), bool) {
 	l := c.leader()
 	if l == nil {
@@ -244,30 +250,26 @@ func (c *cluster) lateAnswers() (string, func(), bool) {
 	others := c.others(l)
 	c.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	slow := others[:len(others)/2]
-	late := 3*time.Second + time.Duration(c.random.Int64N(int64(2*time.Second)))
-	unheard := 600*time.Millisecond + time.Duration(c.random.Int64N(int64(400*time.Millisecond)))
-	// A step is shorter than a leader's lease.
-	const step = 200 * time.Millisecond
+	late := 700*time.Millisecond + time.Duration(c.random.Int64N(int64(600*time.Millisecond)))
+	deaf := time.Second + time.Duration(c.random.Int64N(int64(time.Second)))
+	late = late.Round(time.Millisecond)
 	c.later(0, func() {
-		for d := time.Duration(0); d < late; d += step {
+		// Each step is shorter than a leader's lease.
+		for d := time.Duration(0); d < late; d += 50 * time.Millisecond {
 			for _, o := range slow {
 				c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = d })
 			}
-			time.Sleep(step)
+			time.Sleep(100 * time.Millisecond)
 		}
 		for _, o := range others {
-			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = unheard })
+			c.net.Stall(l.ip, o.ip, deaf)
 		}
+		time.Sleep(deaf)
 		for _, o := range slow {
-			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = late })
-		}
-		time.Sleep(late + time.Second)
-		for _, o := range others {
-			c.link(l.ip, o.ip, func(l *sim.Link) { l.Delay = standard.Delay })
 			c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = standard.Delay })
 		}
 	})
-	return fmt.Sprintf("of %d of the others to the leader, %d, by %v, then it is late by %v", len(slow), l.id, late, unheard), func() {}, true
+	return fmt.Sprintf("of %d of the others to the leader, %d, by %v, then it is not heard for %v", len(slow), l.id, late, deaf), func() {}, true
 }
 
 // cutAtVote kills the leader, of which another server has heard little lately,

@@ -135,7 +135,8 @@ maxClientCnxns=0
 admin.enableServer=false
 coordd.snapshotThreshold=%d
 coordd.trailingLogs=%d
-`, dataDir, logDir, m.ip, m.c.snapshots, m.c.trailing)
+coordd.leaderLeaseTimeout=%d
+`, dataDir, logDir, m.ip, m.c.snapshots, m.c.trailing, m.c.lease)
 	for _, o := range m.c.machines {
 		if !alone {
 			text += fmt.Sprintf("server.%d=%s:2888:3888:participant\n", o.id, o.ip)

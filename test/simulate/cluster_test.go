@@ -63,6 +63,7 @@ type cluster struct {
 	pace      time.Duration // between two faults, on average
 	snapshots int           // entries until a snapshot
 	trailing  int
+	lease     int // ms
 	began     time.Time
 	output    io.Writer
 	processes sync.WaitGroup
@@ -137,7 +138,7 @@ func newCluster(seed uint64) *cluster {
 	own := func() *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), random.Uint64())) }
 	c := &cluster{
 		net: sim.NewNetwork(standard, own()), random: own(), faults: slices.Clone(faults), pace: 700 * time.Millisecond, began: time.Now(), struckAt: time.Now(),
-		snapshots: 50 + random.IntN(500), trailing: 10 + random.IntN(200), counts: map[string]int{},
+		snapshots: 50 + random.IntN(500), trailing: 10 + random.IntN(200), lease: 250 * (1 + random.IntN(2)), counts: map[string]int{},
 	}
 	if *clusterLog {
 		c.output = os.Stdout
