@@ -14,9 +14,10 @@ type half struct {
 	from, to string // machines
 	chunks   []chunk
 	bytes    int
-	ended    bool      // no more is written
-	lost     bool      // the reader's machine is gone, or has forgotten the connection
-	until    time.Time // nothing arrives before; see Network.Stall
+	ended    bool          // no more is written
+	lost     bool          // the reader's machine is gone, or has forgotten the connection
+	until    time.Time     // nothing arrives before; see Network.Stall
+	lag      time.Duration // see Network.Lag
 }
 
 // chunk is what one Write brought, or the end.
@@ -172,7 +173,7 @@ func (c *conn) write(b []byte) (taken bool, err error, again time.Time) {
 // sendLocked puts ch on its way.
 func (n *Network) sendLocked(h *half, ch chunk) {
 	l := n.linkLocked(h.from, h.to)
-	ch.at = time.Now().Add(n.delayLocked(l))
+	ch.at = time.Now().Add(n.delayLocked(l) + h.lag)
 	for again := resend; again < 10*time.Second && l.Loss > 0 && n.random.Float64() < l.Loss; again *= 2 {
 		ch.at = ch.at.Add(again)
 	}

@@ -138,6 +138,18 @@ func (n *Network) Stall(from, to string, d time.Duration) {
 	}
 }
 
+// Lag delays by d more what is sent from now on on the connections that there
+// are, in one direction: they go another way than new ones.
+func (n *Network) Lag(from, to string, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.out.from == from && c.out.to == to {
+			c.out.lag = d
+		}
+	}
+}
+
 // Reset breaks about half of the connections between two addresses, so that both
 // sides are told, or only one: the other finds out when it writes.
 func (n *Network) Reset(a, b string) {

@@ -239,37 +239,33 @@ func (c *cluster) worsen(m *machine, detail string, change func(*sim.Link)) (str
 	}, true
 }
 
-// lateAnswers keeps a leader in office by answers that some of the others gave
-// long ago, while none of them hears from it any more: they elect another, of
-// whom it hears at once by those whose answers are not late.
+// lateAnswers keeps a leader in office by answers that the others gave long ago,
+// while they do not hear from it any more: they elect another, of whom it hears
+// at once, by a new connection.
 func (c *cluster) lateAnswers() (string, func(), bool) {
 	l := c.leader()
 	if l == nil {
 		return "", nil, false
 	}
-	others := c.others(l)
-	c.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	slow := others[:len(others)/2]
-	late := 700*time.Millisecond + time.Duration(c.random.Int64N(int64(600*time.Millisecond)))
+	late := 800*time.Millisecond + time.Duration(c.random.Int64N(int64(400*time.Millisecond)))
 	deaf := time.Second + time.Duration(c.random.Int64N(int64(time.Second)))
-	late = late.Round(time.Millisecond)
 	c.later(0, func() {
 		// Each step is shorter than a leader's lease.
 		for d := time.Duration(0); d < late; d += 50 * time.Millisecond {
-			for _, o := range slow {
-				c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = d })
+			for _, o := range c.others(l) {
+				c.net.Lag(o.ip, l.ip, d)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		for _, o := range others {
+		for _, o := range c.others(l) {
 			c.net.Stall(l.ip, o.ip, deaf)
 		}
 		time.Sleep(deaf)
-		for _, o := range slow {
-			c.link(o.ip, l.ip, func(l *sim.Link) { l.Delay = standard.Delay })
+		for _, o := range c.others(l) {
+			c.net.Lag(o.ip, l.ip, 0)
 		}
 	})
-	return fmt.Sprintf("of %d of the others to the leader, %d, by %v, then it is not heard for %v", len(slow), l.id, late, deaf), func() {}, true
+	return fmt.Sprintf("to the leader, %d, by %v, then it is not heard for %v", l.id, late, deaf), func() {}, true
 }
 
 // cutAtVote kills the leader, of which another server has heard little lately,
