@@ -2,7 +2,6 @@ package workload
 
 import (
 	"context"
-	"time"
 
 	"github.com/coordd/coordd/internal/history"
 	"github.com/coordd/coordd/protocol"
@@ -104,7 +103,7 @@ func (c *client) lookAtWatched(ctx context.Context) {
 // look is the loop of a persistent watcher: its replies say how far it has been
 // told everything.
 func (c *client) look(ctx context.Context) {
-	for sleep(ctx, 100*time.Millisecond) {
+	for c.pause(ctx, 1) {
 		op := history.Op{Kind: history.Look, Path: c.persistent}
 		_, _, sent := c.do(ctx, &op, request{protocol.OpExists, &protocol.PathWatchRequest{Path: c.persistent}})
 		if sent {

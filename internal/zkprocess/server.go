@@ -208,12 +208,34 @@ func (s *Server) Suspend() (resume func() error, err error) {
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		return nil, fmt.Errorf("suspend server %d: %w", s.ID, err)
 	}
-	return func() error {
-		if err := process.Signal(syscall.SIGCONT); err != nil {
-			return fmt.Errorf("resume server %d: %w", s.ID, err)
-		}
-		return nil
-	}, nil
+	return s.Continue, nil
+}
+
+// Continue has a process go on that was suspended.
+func (s *Server) Continue() error {
+	if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		return fmt.Errorf("resume server %d: %w", s.ID, err)
+	}
+	return nil
+}
+
+// Terminate asks the process to end, as SIGTERM does, and returns when it has.
+func (s *Server) Terminate() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("end server %d: %w", s.ID, err)
+	}
+	<-s.exited
+	return nil
+}
+
+// Exited reports whether the process, which was started, is gone.
+func (s *Server) Exited() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // Pid is the process id of a server that was started.
