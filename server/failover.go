@@ -121,10 +121,14 @@ func (s *Server) ask(ctx context.Context, m config.Member, lost uint8) (replica.
 	return replica.Survivor{ID: m.ID, Leader: a.Leader, Voter: a.Voter, Term: a.Term, LastTerm: a.LastTerm, LastIndex: a.LastIndex}, nil
 }
 
-// position is where this server stands, for another one that asks about the
-// death of lost. It may not stand, nor be counted, while it finds lost alive.
-func (s *Server) position(lost uint8) peer.Position {
+// position is where this server stands, for another one, asker, that asks about
+// the death of lost. It may not stand, nor be counted, while it finds lost alive,
+// unless it is lost itself that asks: a leader without a disk gives its place up.
+func (s *Server) position(lost, asker uint8) peer.Position {
 	p := s.ownPosition(lost)
+	if lost == asker {
+		return p
+	}
 	m, ok := s.cfg.Member(lost)
 	ctx, cancel := context.WithTimeout(context.Background(), confirmPatience)
 	defer cancel()

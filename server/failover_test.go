@@ -95,14 +95,25 @@ func TestSurvivorsFindTheLeaderDead(t *testing.T) {
 	e := startAll(t, 3)
 	leader := e.leads()
 	i := e.follower(leader)
-	if p := e.running[i].position(leader.id); p.Voter || p.Lost != leader.id {
+	other := uint8(6 - int(leader.id) - (i + 1)) // neither of the two
+	if p := e.running[i].position(leader.id, other); p.Voter || p.Lost != leader.id {
 		t.Errorf("the leader lives: %+v", p)
 	}
-	if p := e.running[i].position(99); p.Voter {
+	if p := e.running[i].position(99, other); p.Voter {
 		t.Errorf("no such server: %+v", p)
 	}
+	// A leader that asks about itself has no disk, and gives its place up.
+	heard := 0
+	for survivor := range (survivors{leader}).Ask(t.Context(), leader.id) {
+		if survivor.Voter {
+			heard++
+		}
+	}
+	if heard != 2 {
+		t.Errorf("%d voters let themselves be counted for a leader that gives its place up", heard)
+	}
 	e.stop(int(leader.id) - 1)
-	eventually(t, "the leader is found dead", func() bool { return e.running[i].position(leader.id).Voter })
+	eventually(t, "the leader is found dead", func() bool { return e.running[i].position(leader.id, other).Voter })
 }
 
 // A server that has been without a leader for syncLimit ticks keeps nobody

@@ -153,7 +153,7 @@ func (s *Server) acceptStream(conn *peer.Conn, hello peer.Hello) {
 	typ, p, err := conn.Recv()
 	if err == nil && typ == peer.MsgFailover {
 		if asked, err := peer.DecodePosition(p); err == nil {
-			conn.Send(peer.MsgFailoverAnswer, s.position(asked.Lost).AppendTo(nil))
+			conn.Send(peer.MsgFailoverAnswer, s.position(asked.Lost, hello.Member).AppendTo(nil))
 			partWith(conn)
 		}
 		return
