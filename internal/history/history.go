@@ -173,6 +173,14 @@ type Watch struct {
 	Gone bool
 }
 
+// Unasked is an event that came without a watch.
+type Unasked struct {
+	Session int64
+	Server  int
+	At      time.Duration
+	Event   Event
+}
+
 // Loss is a connection that ended while its client wanted it.
 type Loss struct {
 	Client, Server int
@@ -200,7 +208,7 @@ type History struct {
 	Watches  []Watch
 	Losses   []Loss
 	// Unasked are events that came without a watch.
-	Unasked []Event
+	Unasked []Unasked
 	// Replicas are the trees in the end.
 	Replicas []Replica
 	// Calm is since when nothing was done to the servers, and Slack how much

@@ -293,7 +293,7 @@ func TestWatches(t *testing.T) {
 		{"of the next change", watches(Watch{Version: 0, Set: 10, Fired: true, Event: Event{40, 3, "/r"}}), "changed at zxid 0x14"},
 		{"of the next change, elsewhere", watches(Watch{Version: 0, Set: 10, Moved: true, Fired: true, Event: Event{-1, 3, "/r"}}), ""},
 		{"of the one before", watches(Watch{Version: 1, Set: 30, Moved: true, Fired: true, Event: Event{20, 3, "/r"}}), "watched /r from zxid 0x1e"},
-		{"unasked", History{Unasked: []Event{{40, 3, "/r"}}}, "nobody watched"},
+		{"unasked", History{Unasked: []Unasked{{Session: 1, Event: Event{40, 3, "/r"}}}}, "had not asked for"},
 	})
 }
 

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/coordd/coordd/protocol"
 )
@@ -79,8 +80,8 @@ func Watches(h *History) []Violation {
 			zxids[version{op.Path, op.Version}] = op.Zxid
 		}
 	}
-	for _, e := range h.Unasked {
-		found.add("an event that nobody watched for: %s", e)
+	for _, u := range h.Unasked {
+		found.add("session 0x%x at server %d was told %v after the start what it had not asked for: %s", u.Session, u.Server, u.At.Round(time.Millisecond), u.Event)
 	}
 	for _, w := range h.Watches {
 		change := zxids[version{w.Path, w.Version + 1}]

@@ -153,7 +153,7 @@ func (c *client) serve(ctx context.Context, l *link) {
 			if c.persistent != "" {
 				segment.Events = append(segment.Events, e)
 			} else {
-				c.notified(e)
+				c.notified(l, e)
 			}
 		}
 		c.setLink(nil)
@@ -210,7 +210,7 @@ func (c *client) restore(l *link) (segment history.Segment, ok bool) {
 		l.HangUp()
 		for event := range l.Events() {
 			if c.persistent == "" {
-				c.notified(history.Event{Zxid: event.Zxid, Type: event.Type, Path: event.Path})
+				c.notified(l, history.Event{Zxid: event.Zxid, Type: event.Type, Path: event.Path})
 			}
 		}
 		return segment, false

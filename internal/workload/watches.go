@@ -51,7 +51,7 @@ func (c *client) arm(ctx context.Context, path string) *watch {
 }
 
 // notified takes an event of an ordinary watch.
-func (c *client) notified(e history.Event) {
+func (c *client) notified(l *link, e history.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.pending[e.Path]
@@ -61,7 +61,7 @@ func (c *client) notified(e history.Event) {
 	if w == nil {
 		c.run.mu.Lock()
 		defer c.run.mu.Unlock()
-		c.run.h.Unasked = append(c.run.h.Unasked, e)
+		c.run.h.Unasked = append(c.run.h.Unasked, history.Unasked{Session: l.SessionID(), Server: l.server, At: c.run.Now(), Event: e})
 		return
 	}
 	delete(c.pending, e.Path)

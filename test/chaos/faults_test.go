@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,8 +17,9 @@ type fault struct {
 	name string
 	// few faults take long, or are not compared: they have a fifth of the rounds.
 	few   bool
-	alone bool // coordd's: it makes no sense for a ZooKeeper
-	sick  bool // the servers' disks are the test's
+	alone bool   // coordd's: it makes no sense for a ZooKeeper
+	sick  bool   // the servers' disks are the test's
+	lines string // added to zoo.cfg
 	// brief is in the short form of the table.
 	brief bool
 	// do does it, and says which servers have it. It is taken back when lasts
@@ -64,8 +66,8 @@ func allFaults() []fault {
 		{name: "leader's disk: syncs fail", few: true, sick: true, do: onLeadersDisk(func(d *sickDisk) { d.set(0, true, false) }), lasts: 2 * time.Second},
 		{name: "follower: killed, its disk wiped", few: true, do: wipeFollower},
 		{name: "follower: killed, the end of its log torn", few: true, alone: true, do: tearLog},
-		{name: "follower: killed, a bit of its log flipped", few: true, alone: true, do: flipIn("log/*.wal")},
-		{name: "follower: killed, a bit of its snapshot flipped", few: true, alone: true, do: flipIn("snapshots/*/state.bin")},
+		{name: "follower: killed, a bit of its log flipped", few: true, alone: true, do: flipIn("*.wal")},
+		{name: "follower: killed, a bit of its snapshot flipped", few: true, alone: true, lines: "coordd.snapshotThreshold=50\ncoordd.trailingLogs=5\n", do: flipIn("snapshots/*/state.bin")},
 		{name: "everything at once", few: true, do: everything, whole: true},
 	}
 }
@@ -220,10 +222,12 @@ func everything(s *site) []int {
 // content ends: logs have room behind it.
 func (s *site) newest(server int, pattern string) (path string, content []byte) {
 	s.t.Helper()
-	files, _ := filepath.Glob(filepath.Join(s.servers[server].DataDir, pattern))
-	if len(files) == 0 {
-		s.t.Fatalf("server %d has no %s", server, pattern)
-	}
+	var files []string
+	await(s.t, patience, fmt.Sprintf("server %d has a file %s", server, pattern), func() bool {
+		files, _ = filepath.Glob(filepath.Join(s.servers[server].DataDir, pattern))
+		files = slices.DeleteFunc(files, func(f string) bool { return strings.Contains(f, ".tmp") })
+		return len(files) > 0
+	})
 	path = slices.Max(files)
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -248,7 +252,7 @@ func (s *site) overwrite(path string, offset int, with []byte) {
 func tearLog(s *site) []int {
 	follower := s.someFollower()
 	s.servers[follower].Kill()
-	path, content := s.newest(follower, "log/*.wal")
+	path, content := s.newest(follower, "*.wal")
 	s.overwrite(path, len(content), bytes.Repeat([]byte{0xa5}, 1+s.random(200)))
 	s.start(follower)
 	return []int{follower}
@@ -260,6 +264,7 @@ func flipIn(pattern string) func(*site) []int {
 	return func(s *site) []int {
 		follower := s.someFollower()
 		server := s.servers[follower]
+		s.newest(follower, pattern) // it has one
 		server.Kill()
 		path, content := s.newest(follower, pattern)
 		offset := s.random(len(content) / 2)

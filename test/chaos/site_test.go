@@ -38,7 +38,7 @@ type site struct {
 
 // newSite starts servers with the settings of ZooKeeper's sample, which are
 // also those that most run with.
-func newSite(t *testing.T, k kind, sick bool, random func(n int) int) *site {
+func newSite(t *testing.T, k kind, f fault, random func(n int) int) *site {
 	t.Helper()
 	program := zkprocess.Coordd(t)
 	if k == zookeeper {
@@ -52,13 +52,13 @@ func newSite(t *testing.T, k kind, sick bool, random func(n int) int) *site {
 	for i := range 3 {
 		dir := t.TempDir()
 		data, file := filepath.Join(dir, "data"), filepath.Join(dir, "zoo.cfg")
-		if sick {
+		if f.sick {
 			s.disks = append(s.disks, newSickDisk(t, data))
 		} else if err := os.Mkdir(data, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		host := fmt.Sprintf("%s%d", subnet, i+1)
-		text := fmt.Sprintf("tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=%s\nclientPort=2181\nclientPortAddress=%s\n4lw.commands.whitelist=*\nadmin.enableServer=false\n%s", data, host, members)
+		text := fmt.Sprintf("tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=%s\nclientPort=2181\nclientPortAddress=%s\n4lw.commands.whitelist=*\nadmin.enableServer=false\n%s%s", data, host, members, f.lines)
 		for _, err := range []error{
 			os.WriteFile(filepath.Join(data, "myid"), fmt.Appendf(nil, "%d\n", i+1), 0o600),
 			os.WriteFile(file, []byte(text), 0o600),

@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 
 // suffer does a fault to servers again and again.
 func suffer(t *testing.T, k kind, f fault, rounds int, random func(int) int, seed uint64) outcome {
-	s := newSite(t, k, f.sick, random)
+	s := newSite(t, k, f, random)
 	var addrs []string
 	for _, server := range s.servers {
 		addrs = append(addrs, server.Addr())
