@@ -227,10 +227,12 @@ func (c *client) ended(end history.End, zxid int64, silent time.Duration) {
 	}
 	r := c.run
 	c.session.End, c.session.Ended, c.session.Return, c.session.Zxid, c.session.Silent = end, r.Now(), r.tick(), zxid, silent
-	for path, w := range c.pending {
-		w.Gone = end != history.Closed
-		close(w.told)
-		delete(c.pending, path)
+	if end != history.Closed { // then events may be on their way to notified
+		for path, w := range c.pending {
+			w.Gone = true
+			close(w.told)
+			delete(c.pending, path)
+		}
 	}
 	r.mu.Lock()
 	r.h.Sessions = append(r.h.Sessions, c.session)

@@ -53,6 +53,7 @@ func allFaults() []fault {
 		{name: "leader: SIGSTOP until others have taken over", few: true, do: suspendLeader, aim: hung},
 		{name: "leader: SIGSTOP for 300 ms", few: true, do: suspendLeader, lasts: 300 * time.Millisecond, whole: true},
 		{name: "follower: SIGSTOP", few: true, do: suspendFollower},
+		{name: "leader and a follower: SIGSTOP for 9 s", few: true, do: suspendMajority, lasts: 9 * time.Second, whole: true},
 		{name: "leader: cut off from the others", few: true, brief: true, do: separateLeader(true, true), aim: hung},
 		{name: "leader: what it sends to the others is lost", few: true, do: separateLeader(true, false), aim: hung},
 		{name: "leader: what the others send to it is lost", few: true, do: separateLeader(false, true), aim: hung},
@@ -60,7 +61,7 @@ func allFaults() []fault {
 		{name: "follower: cut off from the others", few: true, do: separateFollower(true, true)},
 		{name: "follower: what it sends to the others is lost", few: true, do: separateFollower(true, false)},
 		{name: "between servers: 50 ms each way, 2 % lost", few: true, do: badNetwork, lasts: 5 * time.Second, whole: true},
-		{name: "leader's disk: stalled", few: true, sick: true, do: onLeadersDisk(func(d *sickDisk) { d.stall() }), aim: aim{gap: 2 * time.Second}},
+		{name: "leader's disk: stalled", few: true, sick: true, do: onLeadersDisk(func(d *sickDisk) { d.stall() }), lasts: 5 * time.Second, aim: aim{gap: 2 * time.Second}},
 		{name: "leader's disk: each sync takes 200 ms more", few: true, sick: true, do: onLeadersDisk(func(d *sickDisk) { d.set(200*time.Millisecond, false, false) }), lasts: 5 * time.Second, whole: true},
 		{name: "leader's disk: full", few: true, sick: true, do: onLeadersDisk(func(d *sickDisk) { d.set(0, false, true) }), lasts: 2 * time.Second},
 		{name: "leader's disk: syncs fail", few: true, sick: true, do: onLeadersDisk(func(d *sickDisk) { d.set(0, true, false) }), lasts: 2 * time.Second},
@@ -142,6 +143,14 @@ func suspendFollower(s *site) []int {
 	follower := s.someFollower()
 	s.suspend(follower)
 	return []int{follower}
+}
+
+func suspendMajority(s *site) []int {
+	leader, followers := s.leader()
+	follower := followers[s.random(len(followers))]
+	s.suspend(leader)
+	s.suspend(follower)
+	return []int{0, 1, 2} // the third has no majority
 }
 
 func separateLeader(out, in bool) func(*site) []int {
@@ -278,7 +287,11 @@ func flipIn(pattern string) func(*site) []int {
 			return server.Exited()
 		})
 		log, _ := os.ReadFile(server.Log)
-		if name := filepath.Base(path); !bytes.Contains(log[len(before):], []byte(name)) {
+		name := filepath.Base(path)
+		if name == "state.bin" {
+			name = filepath.Base(filepath.Dir(path)) // a snapshot is called as its folder is
+		}
+		if !bytes.Contains(log[len(before):], []byte(name)) {
 			s.violation(fmt.Sprintf("the server with byte %d of %s flipped does not name it:\n%s", offset, path, log[len(before):]))
 		}
 		s.overwrite(path, offset, content[offset:offset+1])
