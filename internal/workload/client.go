@@ -18,11 +18,13 @@ import (
 type client struct {
 	run        *Run
 	number     int
+	home       int    // the server that it began at
 	server     int    // to be dialed next; of keep
 	persistent string // the znode of the persistent recursive watch, if any
 
 	mu      sync.Mutex
 	link    *link         // nil while there is no connection
+	goHome  bool          // the connection is to end, and the next one to be at home
 	changed chan struct{} // closed with the next change of link
 	seen    map[string]int32
 	pending map[string]*watch
@@ -52,7 +54,7 @@ func (h hearing) Read(p []byte) (int, error) {
 }
 
 func (r *Run) newClient(number, server int) *client {
-	return &client{run: r, number: number, server: server, changed: make(chan struct{}), seen: map[string]int32{}, pending: map[string]*watch{}}
+	return &client{run: r, number: number, home: server, server: server, changed: make(chan struct{}), seen: map[string]int32{}, pending: map[string]*watch{}}
 }
 
 func (c *client) current() *link {
@@ -117,7 +119,13 @@ func (c *client) keep(ctx context.Context) {
 		c.serve(ctx, &link{conn, c.server})
 		heard = time.Duration(spoke.Load())
 		opts.SessionID, opts.Password, opts.LastZxid = conn.SessionID(), conn.Password(), max(opts.LastZxid, conn.LastZxid())
-		if ctx.Err() == nil {
+		c.mu.Lock()
+		homewards := c.goHome
+		c.goHome = false
+		c.mu.Unlock()
+		if homewards {
+			c.server = c.home
+		} else if ctx.Err() == nil {
 			r.mu.Lock()
 			r.h.Losses = append(r.h.Losses, history.Loss{Client: c.number, Server: c.server, At: r.Now()})
 			r.mu.Unlock()

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -46,5 +47,21 @@ func TestMeasure(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestCells(t *testing.T) {
+	const ms = time.Millisecond
+	rounds := []Figures{
+		{OK: 10, Failed: 1, Unknown: 2, Write: Gap{Others: 30 * ms}, Read: Gap{Others: ms, Failed: 2500 * ms}, LossesAtOthers: 1},
+		{OK: 20, Write: Gap{Others: 10 * ms}, WronglyExpired: 2},
+		{OK: 30, Write: Gap{Others: 1999 * ms}, Read: Gap{Others: 3 * ms}},
+	}
+	want := []string{"3", "60, 1, 2", "30 ms, 2.0 s", "–", "1 ms, 3 ms", "0 ms, 2.5 s", "1", "2"}
+	if got := Cells(rounds); !slices.Equal(got, want) || len(got) != len(Columns) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if median, longest := Over(rounds[:2], func(f Figures) time.Duration { return f.Write.Others }); median != 20*ms || longest != 30*ms {
+		t.Errorf("%v, %v", median, longest)
 	}
 }

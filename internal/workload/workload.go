@@ -145,6 +145,22 @@ func (r *Run) Connected() bool {
 	return true
 }
 
+// Home sends clients that have wandered back to the servers that they began at.
+// Clients of ZooKeeper do not do that by themselves; it is for who does one thing
+// after the other to the servers, and wants each to have clients.
+func (r *Run) Home() {
+	for _, c := range append(r.clients[:len(r.clients):len(r.clients)], r.watchers...) {
+		c.mu.Lock()
+		l := c.link
+		c.goHome = l != nil && l.server != c.home
+		leave := c.goHome
+		c.mu.Unlock()
+		if leave {
+			l.HangUp()
+		}
+	}
+}
+
 // Snapshot is what was recorded until now, to be measured. It has no replicas,
 // and operations under way are not in it.
 func (r *Run) Snapshot() history.History {

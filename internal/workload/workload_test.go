@@ -53,6 +53,15 @@ func (c *cutter) connect(ctx context.Context, addr string) (net.Conn, error) {
 	return nc, err
 }
 
+func atHome(r *Run) bool {
+	for _, c := range append(r.clients, r.watchers...) {
+		if l := c.current(); l == nil || l.server != c.home {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *cutter) cut(random *rand.Rand, all bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,6 +94,16 @@ func TestLoad(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the clients do not come back")
 		}
+	}
+	losses := len(r.Snapshot().Losses)
+	r.Home()
+	for deadline := time.Now().Add(5 * time.Second); !atHome(r); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the clients do not go home")
+		}
+	}
+	if n := len(r.Snapshot().Losses) - losses; n != 0 {
+		t.Errorf("%d clients sent home count as connections lost", n)
 	}
 	time.Sleep(200 * time.Millisecond)
 	if _, err := Start(t.Context(), Options{Servers: []string{addr}, Root: "/a/load"}); err == nil || !strings.Contains(err.Error(), "/a/load exists") {

@@ -144,6 +144,8 @@ func suffer(t *testing.T, k kind, f fault, rounds int, random func(int) int, see
 func (s *site) round(f fault) workload.Figures {
 	s.t.Helper()
 	s.whole()
+	s.load.Home()
+	s.whole()
 	time.Sleep(time.Duration(1000+s.random(300)) * time.Millisecond)
 	from := s.load.Now()
 	failed := f.do(s)
@@ -189,8 +191,10 @@ func (l line) String() string {
 	return "| " + l.name + " | " + l.kind + " | " + strings.Join(l.cells, " | ") + " |"
 }
 
-const head = "| fault | | rounds | ok, failed, unknown | violations | gap in writes, others | at the failed | gap in reads, others | at the failed | connections lost, others | wrongly expired | target |\n" +
-	"| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+// columns are those of the load's figures, with the violations among them.
+var columns = append(slices.Insert(slices.Clone(workload.Columns), 2, "violations"), "target")
+
+var head = "| fault | | " + strings.Join(columns, " | ") + " |\n" + strings.Repeat("| --- ", len(columns)+2) + "|\n"
 
 func join(lines []line) string {
 	var b strings.Builder
@@ -200,63 +204,23 @@ func join(lines []line) string {
 	return b.String()
 }
 
-// over takes a time from every round.
-func over(rounds []workload.Figures, of func(workload.Figures) time.Duration) (all []time.Duration) {
-	for _, f := range rounds {
-		all = append(all, of(f))
-	}
-	slices.Sort(all)
-	return all
-}
-
-func median(sorted []time.Duration) time.Duration {
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
 func writesOfOthers(f workload.Figures) time.Duration { return f.Write.Others }
-
-// gaps writes the median and the longest of all rounds.
-func gaps(rounds []workload.Figures, of func(workload.Figures) time.Duration) string {
-	all := over(rounds, of)
-	longest := all[len(all)-1]
-	if longest == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%s, %s", shown(median(all)), shown(longest))
-}
-
-func shown(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
-}
 
 func newLines(f fault, results map[kind]outcome) (lines []line) {
 	for _, k := range []kind{coordd, zookeeper} {
 		o, ok := results[k]
 		if !ok || len(o.rounds) == 0 {
 			if k == zookeeper && f.alone {
-				lines = append(lines, line{f.name, string(k), []string{"–", "–", "–", "–", "–", "–", "–", "–", "–", "–"}})
+				lines = append(lines, line{f.name, string(k), slices.Repeat([]string{"–"}, len(columns))})
 			}
 			continue
-		}
-		var sum workload.Figures
-		for _, r := range o.rounds {
-			sum.OK, sum.Failed, sum.Unknown = sum.OK+r.OK, sum.Failed+r.Failed, sum.Unknown+r.Unknown
-			sum.LossesAtOthers, sum.WronglyExpired = sum.LossesAtOthers+r.LossesAtOthers, sum.WronglyExpired+r.WronglyExpired
 		}
 		verdict := "–"
 		if k == coordd {
 			verdict = f.verdict(o, results[zookeeper])
 		}
-		lines = append(lines, line{f.name, string(k), []string{
-			fmt.Sprint(len(o.rounds)), fmt.Sprintf("%d, %d, %d", sum.OK, sum.Failed, sum.Unknown), fmt.Sprint(len(o.violations)),
-			gaps(o.rounds, writesOfOthers), gaps(o.rounds, func(f workload.Figures) time.Duration { return f.Write.Failed }),
-			gaps(o.rounds, func(f workload.Figures) time.Duration { return f.Read.Others }), gaps(o.rounds, func(f workload.Figures) time.Duration { return f.Read.Failed }),
-			fmt.Sprint(sum.LossesAtOthers), fmt.Sprint(sum.WronglyExpired), verdict,
-		}})
+		cells := slices.Insert(workload.Cells(o.rounds), 2, fmt.Sprint(len(o.violations)))
+		lines = append(lines, line{f.name, string(k), append(cells, verdict)})
 	}
 	return lines
 }
@@ -269,15 +233,14 @@ func (f fault) verdict(o, theirs outcome) string {
 			missed = append(missed, what)
 		}
 	}
-	ours := over(o.rounds, writesOfOthers)
-	longest := ours[len(ours)-1]
+	median, longest := workload.Over(o.rounds, writesOfOthers)
 	if len(theirs.rounds) > 0 {
-		other := over(theirs.rounds, writesOfOthers)
+		otherMedian, otherLongest := workload.Over(theirs.rounds, writesOfOthers)
 		if f.aim.median > 0 {
-			check(median(ours).Seconds() <= f.aim.median*median(other).Seconds(), fmt.Sprintf("median ≤ %g × ZooKeeper's", f.aim.median))
+			check(median.Seconds() <= f.aim.median*otherMedian.Seconds(), fmt.Sprintf("median ≤ %g × ZooKeeper's", f.aim.median))
 		}
 		if f.aim.longest > 0 {
-			check(longest.Seconds() <= f.aim.longest*other[len(other)-1].Seconds(), fmt.Sprintf("longest ≤ %g × ZooKeeper's", f.aim.longest))
+			check(longest.Seconds() <= f.aim.longest*otherLongest.Seconds(), fmt.Sprintf("longest ≤ %g × ZooKeeper's", f.aim.longest))
 		}
 	}
 	for _, r := range o.rounds {
@@ -286,7 +249,7 @@ func (f fault) verdict(o, theirs outcome) string {
 		}
 	}
 	if f.aim.gap > 0 {
-		check(longest <= f.aim.gap, "≤ "+shown(f.aim.gap))
+		check(longest <= f.aim.gap, "≤ "+workload.Short(f.aim.gap))
 	}
 	for _, r := range o.rounds {
 		if f.aim.unfailing {
@@ -316,9 +279,10 @@ func mergePage(text, how string, lines []line) (string, error) {
 	}
 	rows := map[[2]string]line{}
 	for row := range strings.Lines(old) {
-		if cells := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), " | "); len(cells) == 12 {
+		if cells := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), " | "); len(cells) == len(columns)+2 {
 			l := line{strings.TrimSpace(cells[0]), cells[1], cells[2:]}
-			l.cells[9] = strings.TrimSpace(l.cells[9])
+			last := len(l.cells) - 1
+			l.cells[last] = strings.TrimSpace(l.cells[last])
 			rows[[2]string{l.name, l.kind}] = l
 		}
 	}
