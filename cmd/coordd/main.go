@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string) error {
 		Name:           "coordd",
 		Usage:          "a ZooKeeper server on Raft",
 		HideVersion:    true,
-		Commands:       []*cli.Command{startCommand(), statusCommand(), versionCommand(), checkConfigCommand(), benchCommand()},
+		Commands:       []*cli.Command{startCommand(), statusCommand(), versionCommand(), checkConfigCommand(), benchCommand(), chaosCommand()},
 		ExitErrHandler: func(*cli.Context, error) {},
 		// Without a usage text behind it: an error is one line.
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return cli.Exit(err, exitInvalidArguments) },

@@ -75,6 +75,7 @@ type Run struct {
 	keepers  sync.WaitGroup
 	stop     context.CancelFunc // the loops
 	finish   context.CancelFunc // the sessions
+	made     bool               // the root is there, or may be
 	above    []string           // znodes above the root that Start has made
 
 	mu   sync.Mutex
@@ -100,6 +101,11 @@ func Start(ctx context.Context, opts Options) (*Run, error) {
 	r := &Run{opts: opts, began: time.Now(), last: map[string]bool{}}
 	r.h.Slack = opts.Slack
 	if err := r.makeTree(ctx); err != nil {
+		if r.made {
+			removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), opts.Timeout)
+			defer cancel()
+			err = errors.Join(err, r.Remove(removing))
+		}
 		return nil, fmt.Errorf("make the tree of the load: %w", err)
 	}
 	loops, stop := context.WithCancel(context.Background())
@@ -269,6 +275,7 @@ func (r *Run) makeTree(ctx context.Context) error {
 	if errors.Is(err, protocol.NodeExists) {
 		return fmt.Errorf("%s exists: another load runs, or one was killed; delete it or name another root", r.opts.Root)
 	}
+	r.made = true
 	if err != nil {
 		return fmt.Errorf("create %s: %w", r.opts.Root, err)
 	}

@@ -8,11 +8,11 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coordd/coordd/internal/history"
 	"github.com/coordd/coordd/internal/zkclient"
 	"github.com/coordd/coordd/internal/zkprocess"
 )
@@ -152,7 +152,13 @@ func failover(t *testing.T, random *rand.Rand, servers []*zkprocess.Server, roun
 	if err != nil {
 		violations = append(violations, fmt.Sprintf("list %s: %v", parent, err))
 	} else {
-		violations = append(violations, checkChildren(children, writers)...)
+		var requests []history.Request
+		for _, w := range writers {
+			requests = append(requests, w.created...)
+		}
+		for _, v := range history.Sequence(requests, children) {
+			violations = append(violations, v.What)
+		}
 	}
 	t.Logf("round %d: server %d killed, %d children, served again after %v", round, leader.ID, len(children), took.Round(time.Millisecond))
 	for _, w := range writers {
@@ -200,56 +206,6 @@ func listed(c *zkclient.Client, parent string) ([]string, error) {
 	}
 	names, _, err := c.Children(parent, false)
 	return names, err
-}
-
-// checkChildren compares what the writers were told with what is there: each
-// answered create has one child, there is no other, and no number is missing.
-func checkChildren(children []string, writers []*writer) (violations []string) {
-	violation := func(format string, args ...any) {
-		if len(violations) < maxViolations {
-			violations = append(violations, fmt.Sprintf(format, args...))
-		}
-	}
-	answered := map[string]bool{}
-	for _, w := range writers {
-		for name := range w.created {
-			answered[name] = true
-		}
-	}
-	requests := map[string]bool{}
-	for _, name := range children { // first, for it explains the others
-		request := name[:strings.LastIndexByte(name, '-')+1]
-		if requests[request] {
-			violation("request %s applied twice, again as %s", request, name)
-		}
-		requests[request] = true
-	}
-	numbers := map[int64]bool{}
-	for _, name := range children {
-		cut := strings.LastIndexByte(name, '-') + 1
-		number, err := strconv.ParseInt(name[cut:], 10, 64)
-		if err != nil {
-			violation("child %s: %v", name, err)
-			continue
-		}
-		if numbers[number] {
-			violation("sequence number %d given twice", number)
-		}
-		numbers[number] = true
-		if !answered[name] {
-			violation("child %s: its writer was not told of it", name)
-		}
-		delete(answered, name)
-	}
-	for name := range answered {
-		violation("child %s: answered, but not there", name)
-	}
-	for i := range int64(len(children)) {
-		if !numbers[i] {
-			violation("sequence number %d of %d missing", i, len(children))
-		}
-	}
-	return violations
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coordd/coordd/internal/history"
 	"github.com/coordd/coordd/internal/zkclient"
 	"github.com/coordd/coordd/internal/zkprocess"
 	"github.com/coordd/coordd/protocol"
@@ -40,10 +41,10 @@ type writer struct {
 	answered atomic.Int64
 
 	// The rest is the checking goroutine's until ended is closed.
-	created    map[string]bool // children whose create was answered with OK
-	version    int32           // of node, after the last answered write
-	sequence   int64           // the last created child's
-	zxid       int64           // the last reply's
+	created    []history.Request // children whose create was answered with OK
+	version    int32             // of node, after the last answered write
+	sequence   int64             // the last created child's
+	zxid       int64             // the last reply's
 	violations []string
 }
 
@@ -63,7 +64,6 @@ func startWriter(t *testing.T, name, parent string, s *zkprocess.Server) *writer
 		client:   dial(t, s, zkclient.Options{Timeout: longSession, Window: window}),
 		stop:     make(chan struct{}),
 		ended:    make(chan struct{}),
-		created:  map[string]bool{},
 		sequence: -1,
 	}
 	if _, err := w.client.Create(w.node, nil, protocol.Persistent, nil); err != nil {
@@ -203,5 +203,6 @@ func (w *writer) checkCreated(r request, path string) {
 		w.violation("request %d: sequence number %d after %d", r.number, sequence, w.sequence)
 	}
 	w.sequence = sequence
-	w.created[strings.TrimPrefix(path, w.parent+"/")] = true
+	base := func(path string) string { return strings.TrimPrefix(path, w.parent+"/") }
+	w.created = append(w.created, history.Request{Writer: w.name, Prefix: base(prefix), Name: base(path)})
 }
