@@ -30,7 +30,7 @@ func startAlone(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	port := zkprocess.FreePorts(t, "127.0.0.1", 1)[0]
-	runFile(t, dir, fmt.Sprintf("dataDir=%s\nclientPort=%d\nadmin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n", dir, port))
+	runFile(t, dir, fmt.Sprintf("tickTime=200\ndataDir=%s\nclientPort=%d\nadmin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n", dir, port))
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
@@ -50,7 +50,7 @@ func mustBeEmpty(t *testing.T, addr string) {
 func TestChaosChecks(t *testing.T) {
 	t.Parallel()
 	addr := startAlone(t)
-	out, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--root", "/a/b/load", "--timeout", "4s")
+	out, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--root", "/a/b/load", "--timeout", "2s")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -65,7 +65,7 @@ func TestChaosFaults(t *testing.T) {
 	t.Parallel()
 	addr := startAlone(t)
 	trace := filepath.Join(t.TempDir(), "trace")
-	out, err := chaosAt(t, "--servers", addr, "--duration", "3s", "--every", "1s", "--lasts", "300ms", "--timeout", "4s",
+	out, err := chaosAt(t, "--servers", addr, "--duration", "3s", "--every", "1s", "--lasts", "300ms", "--timeout", "2s",
 		"--fault", "one=echo broken {host} {server}, >>"+trace, "--heal", "one=echo healed {leader} >>"+trace,
 		"--fault", "two=echo broken {leader} {server}, >>"+trace, "--heal", "two=echo healed {host} >>"+trace)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestChaosFaultThatFails(t *testing.T) {
 	t.Parallel()
 	addr := startAlone(t)
 	trace := filepath.Join(t.TempDir(), "trace")
-	_, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--every", "1s", "--fault", "one=echo no such host; exit 3", "--heal", "one=echo healed >"+trace)
+	_, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--every", "1s", "--timeout", "2s", "--fault", "one=echo no such host; exit 3", "--heal", "one=echo healed >"+trace)
 	if err == nil || !strings.Contains(err.Error(), "exit status 3\nno such host") {
 		t.Errorf("%v", err)
 	}
@@ -117,7 +117,7 @@ func TestChaosFindsViolations(t *testing.T) {
 		}
 		done <- err
 	}()
-	out, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--timeout", "4s")
+	out, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--timeout", "2s")
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,7 @@ func (r *Run) mortals(ctx context.Context) {
 	random := rand.New(rand.NewPCG(r.opts.Seed, 1<<32))
 	for n := 0; sleep(ctx, 300*time.Millisecond); n++ {
 		server := random.IntN(len(r.opts.Servers))
-		conn, _, err := r.dial(ctx, server, zkclient.Options{Timeout: mortalTimeout})
+		conn, _, err := r.dial(ctx, server, zkclient.Options{Timeout: r.opts.Timeout * 2 / 5})
 		if err != nil {
 			continue
 		}

@@ -31,8 +31,6 @@ const (
 	groups    = 32
 	groupTurn = 10 * time.Second
 	registers = 4
-	// mortalTimeout is asked for by sessions that are left alone.
-	mortalTimeout = 4 * time.Second
 	// retry is the pause of a client that was turned away by a server.
 	retry = 50 * time.Millisecond
 )
@@ -48,7 +46,8 @@ type Options struct {
 	// Clients is the number of sessions, which begin at the servers in turn; 0
 	// is three for each server. One more at each server is a watcher.
 	Clients int
-	// Timeout is the session timeout; 0 is 10 seconds.
+	// Timeout is the session timeout; 0 is 10 seconds. Sessions that are left
+	// alone have 0.4 times as much.
 	Timeout time.Duration
 	// Pause is between two operations of one kind at one client; 0 is 10 ms.
 	Pause time.Duration

@@ -24,7 +24,7 @@ import (
 func startServer(t *testing.T) string {
 	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", zkprocess.FreePorts(t, "127.0.0.1", 1)[0])
-	text := fmt.Sprintf("dataDir=%s\nclientPortAddress=127.0.0.1\nclientPort=%s\nmaxClientCnxns=0\nadmin.enableServer=false\n", t.TempDir(), addr[len("127.0.0.1:"):])
+	text := fmt.Sprintf("tickTime=200\ndataDir=%s\nclientPortAddress=127.0.0.1\nclientPort=%s\nmaxClientCnxns=0\nadmin.enableServer=false\n", t.TempDir(), addr[len("127.0.0.1:"):])
 	cfg, err := config.Parse("zoo.cfg", strings.NewReader(text), os.ReadFile)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestLoad(t *testing.T) {
 	addr := startServer(t)
 	var network cutter
 	r, err := Start(t.Context(), Options{
-		Servers: []string{addr, addr, addr}, Root: "/a/load", Clients: 6, Pause: time.Millisecond, Seed: 1, Connect: network.connect,
+		Servers: []string{addr, addr, addr}, Root: "/a/load", Clients: 6, Timeout: 4 * time.Second, Pause: time.Millisecond, Seed: 1, Connect: network.connect,
 	})
 	if err != nil {
 		t.Fatal(err)
