@@ -3,6 +3,7 @@
 package overload
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -109,6 +110,8 @@ func TestSlowConsumers(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := frame((&protocol.PathWatchRequest{Path: "/long"}).AppendTo((&protocol.RequestHeader{Xid: 1, Op: protocol.OpGetData}).AppendTo(nil)))
+	const perPacket = 1000 // so that asking costs nothing
+	packet := bytes.Repeat(get, perPacket)
 	var asked atomic.Int64
 	until := time.Now().Add(lasting(20 * time.Second))
 	each(scaled(300), func(i int) {
@@ -118,13 +121,14 @@ func TestSlowConsumers(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.(*net.TCPConn).SetReadBuffer(4096)
+		conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // the kernel's memory for all is shared with the servers
 		conn.SetDeadline(until)
 		for time.Now().Before(until) {
-			if _, err := conn.Write(get); err != nil {
+			if _, err := conn.Write(packet); err != nil {
 				time.Sleep(time.Until(until))
 				return
 			}
-			asked.Add(1)
+			asked.Add(perPacket)
 		}
 	})
 	s.unharmed("slow consumers", fmt.Sprintf("%d clients read nothing of %d answers of 900 KiB", scaled(300), asked.Load()), 2<<30)
