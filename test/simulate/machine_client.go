@@ -111,7 +111,7 @@ func (cl *client) attached(c *conn, r *protocol.ConnectResponse) {
 // send sends n requests in one go.
 func (cl *client) send(n int) {
 	w, c := cl.w, cl.conn
-	b := burst{c: c, data: make([]byte, 0, 96*n)}
+	b := burst{c: c, data: make([]byte, 0, 160*n)}
 	if len(cl.watched) > 0 {
 		cl.comeBack(&b)
 	}

@@ -4,6 +4,7 @@ package simulate
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/coordd/coordd/fsm"
 	"github.com/coordd/coordd/protocol"
@@ -60,7 +61,8 @@ func (f *fields) bits() uint32  { return binary.BigEndian.Uint32(f.take(4)) }
 // apply carries out an entry of the agreed log.
 func (m *model) apply(e *entry) {
 	m.w.applyTerm = e.term
-	m.trace = make([]trace, 0, 16)
+	clear(m.trace)
+	m.trace = m.trace[:0]
 	f := fields(e.data)
 	if f.byte() != 1 {
 		m.w.fail("log", "entry %d is of another version", e.index)
@@ -70,7 +72,7 @@ func (m *model) apply(e *entry) {
 		kind := f.byte()
 		m.item(kind, fields(f.bytes()))
 	}
-	e.trace, e.zxid = m.trace, m.zxid
+	e.trace, e.zxid = slices.Clone(m.trace), m.zxid
 }
 
 func (m *model) item(kind byte, f fields) {

@@ -57,10 +57,10 @@ func (w *world) path() string {
 }
 
 func (w *world) data() []byte {
-	switch k := w.r.IntN(40); {
-	case k == 0:
+	switch k := w.r.IntN(200); {
+	case k < 5:
 		return nil
-	case k == 1:
+	case k == 5:
 		return make([]byte, 300+w.r.IntN(3000))
 	}
 	return w.filler[:w.r.IntN(len(w.filler))]
