@@ -137,8 +137,8 @@ func TestImportsPointDownwards(t *testing.T) {
 			switch {
 			case isOurs && ours != dir && !within(ours, r.ours), slices.Contains(r.notStd, name):
 				t.Errorf("%s imports %s: %s", path, name, r.why)
-			case strings.HasPrefix(name, "github.com/hashicorp/raft") && dir != "server/replica":
-				t.Errorf("%s imports %s: server/replica alone knows Raft", path, name)
+			case strings.HasPrefix(name, "github.com/hashicorp/raft") && dir != "server/replica" && dir != "internal/sim":
+				t.Errorf("%s imports %s: server/replica alone knows Raft, and internal/sim its disk", path, name)
 			case dir == "protocol" || dir == "fsm" || dir == "config":
 				if host, _, _ := strings.Cut(name, "/"); strings.Contains(host, ".") && !isOurs && name != "github.com/klauspost/compress/zstd" {
 					t.Errorf("%s imports %s: %s keeps to the standard library, but for zstd", path, name, dir)
