@@ -100,7 +100,7 @@ var keyCases = map[string]struct{ good, bad []string }{
 	"connection_throttle_local_session_weight":  {[]string{"1", "0"}, []string{"", "x"}},
 	"connection_throttle_renew_session_weight":  {[]string{"2", "0"}, []string{"", "x"}},
 	"coordd.bootstrap":                          {[]string{"majority", "all"}, []string{"", "ALL", "none"}},
-	"coordd.heartbeatTimeout":                   {[]string{"250", "500", "0.5s"}, []string{"", "249", "501", "4ms", "2m", "x", "-500"}},
+	"coordd.heartbeatTimeout":                   {[]string{"5", "250", "0.5s"}, []string{"", "501", "4ms", "2m", "x", "-500"}},
 	"coordd.electionTimeout":                    {[]string{"500", "1s", "60000"}, []string{"", "499", "61s"}},
 	"coordd.leaderLeaseTimeout":                 {[]string{"5", "500", "250ms"}, []string{"", "4", "501"}},
 	"coordd.commitTimeout":                      {[]string{"1", "2.5ms", "50"}, []string{"", "0", "500us"}},

@@ -143,7 +143,7 @@ func ownKeys() []Key {
 			value: timing(func(c *Config) *time.Duration { return &c.Raft.HeartbeatTimeout }, minRaftTimeout, maxRaftTimeout)},
 		{Name: "coordd.electionTimeout", Default: "500", Doc: "Time after which an election without a winner is tried again, heartbeatTimeout at least; milliseconds or with a unit.",
 			value: timing(func(c *Config) *time.Duration { return &c.Raft.ElectionTimeout }, minRaftTimeout, maxRaftTimeout)},
-		{Name: "coordd.leaderLeaseTimeout", Default: "250", Doc: "Time without a majority after which a leader steps down, heartbeatTimeout at most; milliseconds or with a unit.",
+		{Name: "coordd.leaderLeaseTimeout", Doc: "Time without a majority after which a leader steps down, heartbeatTimeout at most, and when not set; milliseconds or with a unit.",
 			value: timing(func(c *Config) *time.Duration { return &c.Raft.LeaderLeaseTimeout }, minRaftTimeout, maxRaftTimeout)},
 		{Name: "coordd.commitTimeout", Default: "10", Doc: "Idle time after which followers are told what is committed; milliseconds or with a unit.",
 			value: timing(func(c *Config) *time.Duration { return &c.Raft.CommitTimeout }, minCommitTimeout, maxRaftTimeout)},

@@ -29,6 +29,11 @@ func (c *Config) deriveTiming() error {
 			return c.failKey(limit.key, fmt.Sprintf("times tickTime (%d ms) is more than %d ms", c.TickTime.Milliseconds(), math.MaxInt32))
 		}
 	}
+	if c.Source("coordd.leaderLeaseTimeout") == "" {
+		// Nothing is read by the lease, and no other stands sooner: a leader that
+		// was only slow need not step down before.
+		c.Raft.LeaderLeaseTimeout = c.Raft.HeartbeatTimeout
+	}
 	r := c.Raft
 	if r.ElectionTimeout < r.HeartbeatTimeout {
 		return c.failKey("coordd.electionTimeout", fmt.Sprintf("allowed: at least coordd.heartbeatTimeout (%v)", r.HeartbeatTimeout))

@@ -42,9 +42,12 @@ func TestUnsetKeys(t *testing.T) {
 	if c.TickTime != 3*time.Second || c.MaxBuffer != 1048575 || c.GlobalOutstandingLimit != 1000 || c.SessionlessTimeout != 10*time.Second {
 		t.Errorf("%+v", c)
 	}
-	r := Raft{500 * time.Millisecond, 500 * time.Millisecond, 250 * time.Millisecond, 10 * time.Millisecond, 100000, 10240, WAL, BootstrapMajority}
+	r := Raft{500 * time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond, 10 * time.Millisecond, 100000, 10240, WAL, BootstrapMajority}
 	if c.Raft != r {
 		t.Errorf("%+v", c.Raft)
+	}
+	if c := mustParse(t, base+"coordd.heartbeatTimeout=100"); c.Raft.LeaderLeaseTimeout != 100*time.Millisecond {
+		t.Errorf("a leader's lease of %v, and heartbeats are missed after 100 ms", c.Raft.LeaderLeaseTimeout)
 	}
 	if a := (Admin{true, "0.0.0.0", 8080, "/commands", 30 * time.Second, true, 300 * time.Millisecond}); c.Admin != a {
 		t.Errorf("%+v", c.Admin)
