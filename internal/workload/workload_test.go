@@ -116,6 +116,23 @@ func TestLoad(t *testing.T) {
 	for _, v := range history.Check(h) {
 		t.Error(v)
 	}
+	mustBeBusy(t, h)
+	if err := r.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := zkclient.Dial(t.Context(), addr, zkclient.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Exists("/a", false); err != protocol.NoNode {
+		t.Errorf("the tree is left behind: %v", err)
+	}
+}
+
+// mustBeBusy checks that everything happened that the load is for.
+func mustBeBusy(t *testing.T, h *history.History) {
+	t.Helper()
 	counts := map[history.Kind]int{}
 	outcomes := map[history.Outcome]int{}
 	for i := range h.Ops {
@@ -153,15 +170,4 @@ func TestLoad(t *testing.T) {
 			events, fired, moved, closed, len(h.Losses), outcomes, len(h.Replicas))
 	}
 	t.Logf("%d operations: %v", len(h.Ops), counts)
-	if err := r.Remove(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c, err := zkclient.Dial(t.Context(), addr, zkclient.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Exists("/a", false); err != protocol.NoNode {
-		t.Errorf("the tree is left behind: %v", err)
-	}
 }

@@ -148,19 +148,9 @@ func failover(t *testing.T, random *rand.Rand, servers []*zkprocess.Server, roun
 		<-w.ended // within patience of the last request
 		violations = append(violations, w.violations...)
 	}
-	children, err := listed(reader, parent)
-	if err != nil {
-		violations = append(violations, fmt.Sprintf("list %s: %v", parent, err))
-	} else {
-		var requests []history.Request
-		for _, w := range writers {
-			requests = append(requests, w.created...)
-		}
-		for _, v := range history.Sequence(requests, children) {
-			violations = append(violations, v.What)
-		}
-	}
-	t.Logf("round %d: server %d killed, %d children, served again after %v", round, leader.ID, len(children), took.Round(time.Millisecond))
+	children, found := checkChildren(reader, parent, writers)
+	violations = append(violations, found...)
+	t.Logf("round %d: server %d killed, %d children, served again after %v", round, leader.ID, children, took.Round(time.Millisecond))
 	for _, w := range writers {
 		if err := w.client.Close(); err != nil {
 			violations = append(violations, fmt.Sprintf("%s: close: %v", w.name, err))
@@ -206,6 +196,22 @@ func listed(c *zkclient.Client, parent string) ([]string, error) {
 	}
 	names, _, err := c.Children(parent, false)
 	return names, err
+}
+
+// checkChildren compares what the writers were told with what is there.
+func checkChildren(reader *zkclient.Client, parent string, writers []*writer) (children int, violations []string) {
+	names, err := listed(reader, parent)
+	if err != nil {
+		return 0, []string{fmt.Sprintf("list %s: %v", parent, err)}
+	}
+	var requests []history.Request
+	for _, w := range writers {
+		requests = append(requests, w.created...)
+	}
+	for _, v := range history.Sequence(requests, names) {
+		violations = append(violations, v.What)
+	}
+	return len(names), violations
 }
 
 func isClosed(c <-chan struct{}) bool {
