@@ -1,10 +1,12 @@
 package zkprocess
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"testing"
@@ -19,7 +21,8 @@ const isolatedVar = "COORDD_TEST_WORK"
 // Isolate is a TestMain that runs the tests in network, mount and process
 // namespaces of their own: networks, mounts and processes that they leave behind
 // are gone with them, however they end. It takes root. env adds to the
-// environment in there, where the folder work is, too.
+// environment in there, where the folder work is, too: it has what the tests put
+// into temporary folders, and is removed with the rest.
 func Isolate(m *testing.M, env func(work string) []string) {
 	if os.Getenv(isolatedVar) == "" {
 		code, err := runIsolated(env)
@@ -50,9 +53,11 @@ func runIsolated(env func(work string) []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.Command(program, os.Args[1:]...)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	cmd := exec.CommandContext(ctx, program, os.Args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(append(os.Environ(), isolatedVar+"="+work), env(work)...)
+	cmd.Env = append(append(os.Environ(), isolatedVar+"="+work, "TMPDIR="+work), env(work)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   unix.CLONE_NEWNET | unix.CLONE_NEWPID,
 		Unshareflags: unix.CLONE_NEWNS,
