@@ -247,7 +247,7 @@ func (c *cluster) lateAnswers() (string, func(), bool) {
 	if l == nil {
 		return "", nil, false
 	}
-	late := 800*time.Millisecond + time.Duration(c.random.Int64N(int64(400*time.Millisecond)))
+	late := 800*time.Millisecond + time.Duration(c.random.Int64N(int64(800*time.Millisecond)))
 	deaf := time.Second + time.Duration(c.random.Int64N(int64(time.Second)))
 	c.later(0, func() {
 		// Each step is shorter than a leader's lease.

@@ -30,15 +30,16 @@ var (
 var plantedFaults = []struct {
 	planted string
 	pace    time.Duration // 0: the usual one
+	ops     int           // 0: as many as usual
 	bias    map[string]int
 	signs   []string
 }{
-	{replica.PlantHasty, 0, map[string]int{"slow disk": 60, "power cut": 60, "power cut of all": 40}, wrongState},
-	{replica.PlantNoGuardA, 8 * time.Second, map[string]int{"late answers": 300}, wrongState},
-	{replica.PlantNoGuardC, 3 * time.Second, map[string]int{"power cut at a vote": 400, "process killed": 30}, wrongState},
-	{replica.PlantNoGuardD, 0, map[string]int{"failing disk": 100, "late answers": 100, "slow link": 60}, wedged},
-	{replica.PlantLostTable, 0, nil, wrongState},
-	{server.PlantLateEvents, 0, nil, wrongEvent},
+	{replica.PlantHasty, 0, 0, map[string]int{"slow disk": 60, "power cut": 60, "power cut of all": 40}, wrongState},
+	{replica.PlantNoGuardA, 4 * time.Second, 2, map[string]int{"late answers": 3000}, wrongState},
+	{replica.PlantNoGuardC, 3 * time.Second, 0, map[string]int{"power cut at a vote": 400, "process killed": 30}, wrongState},
+	{replica.PlantNoGuardD, 0, 0, map[string]int{"failing disk": 100, "late answers": 100, "slow link": 60}, wedged},
+	{replica.PlantLostTable, 0, 0, nil, wrongState},
+	{server.PlantLateEvents, 0, 0, nil, wrongEvent},
 }
 
 func TestClustersFindPlantedFaults(t *testing.T) {
@@ -52,7 +53,13 @@ func TestClustersFindPlantedFaults(t *testing.T) {
 				if sum.seeds == plantedSeeds {
 					t.Fatalf("not found: %s", sum.text(time.Since(began)))
 				}
-				r := runSeed(t, seed, func(c *cluster) { c.prefer(p.pace, p.bias) })
+				r := runSeed(t, seed, func(c *cluster) {
+					if p.pace != 0 { // it needs everything else to be well
+						c.pace, c.lease = p.pace, 500
+					}
+					c.ops = cmp.Or(p.ops, c.ops)
+					c.prefer(p.bias)
+				})
 				sum.add(r)
 				if i := slices.IndexFunc(r.wrong, func(w string) bool {
 					return slices.ContainsFunc(p.signs, func(sign string) bool { return strings.Contains(w, sign) })
@@ -69,9 +76,8 @@ func TestClustersFindPlantedFaults(t *testing.T) {
 	}
 }
 
-// prefer gives kinds of faults another weight, and all another pace.
-func (c *cluster) prefer(pace time.Duration, weights map[string]int) {
-	c.pace = cmp.Or(pace, c.pace)
+// prefer gives kinds of faults another weight.
+func (c *cluster) prefer(weights map[string]int) {
 	for i, f := range c.faults {
 		if w, ok := weights[f.name]; ok {
 			c.faults[i].weight = w

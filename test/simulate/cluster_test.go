@@ -61,6 +61,7 @@ type cluster struct {
 	clients   []string // addresses of the clients' machines
 	faults    []fault
 	pace      time.Duration // between two faults, on average
+	ops       int           // a second that the clients ask for, about
 	snapshots int           // entries until a snapshot
 	trailing  int
 	lease     int // ms
@@ -137,7 +138,7 @@ func newCluster(seed uint64) *cluster {
 	random := rand.New(rand.NewPCG(seed, 7))
 	own := func() *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), random.Uint64())) }
 	c := &cluster{
-		net: sim.NewNetwork(standard, own()), random: own(), faults: slices.Clone(faults), pace: 700 * time.Millisecond, began: time.Now(), struckAt: time.Now(),
+		net: sim.NewNetwork(standard, own()), random: own(), faults: slices.Clone(faults), pace: 700 * time.Millisecond, ops: *clusterOps, began: time.Now(), struckAt: time.Now(),
 		snapshots: 50 + random.IntN(500), trailing: 10 + random.IntN(200), lease: 250 * (1 + random.IntN(2)), counts: map[string]int{},
 	}
 	if *clusterLog {
@@ -178,7 +179,7 @@ func (c *cluster) load(seed uint64) (*workload.Run, error) {
 	return workload.Start(ctx, workload.Options{
 		Servers: servers, Clients: clients, Timeout: 6 * time.Second, Seed: seed,
 		// A client has five loops, of which one makes two pauses.
-		Pause:   time.Duration(float64(time.Second) * float64(clients) * 4.5 / float64(*clusterOps)),
+		Pause:   time.Duration(float64(time.Second) * float64(clients) * 4.5 / float64(c.ops)),
 		Connect: func(ctx context.Context, addr string) (net.Conn, error) { return nets[addr].Dial(ctx, addr) },
 	})
 }
