@@ -7,7 +7,7 @@ FUZZTIME ?= 30s
 FUZZ ?= .
 FUZZPKGS := ./protocol ./config ./fsm ./server/peer
 # Of the tests that need more than Go, or time.
-TAGS := clients,operations,suites,conformance,applications,deploy,chaos,differential,bench
+TAGS := clients,operations,suites,conformance,applications,deploy,chaos,overload,simulate,differential,bench
 # What ci fuzzes.
 CIFUZZ := ^(FuzzFrame|FuzzRequestByOpcode|FuzzZooCfg|FuzzSnapshot)$$
 
