@@ -12,7 +12,7 @@ TAGS := clients,operations,suites,conformance,applications,deploy,chaos,overload
 CIFUZZ := ^(FuzzFrame|FuzzRequestByOpcode|FuzzZooCfg|FuzzSnapshot)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz generate clients operations suites conformance applications deploy image chaos differential bench profile bench-compare cluster cluster-stop ci
+.PHONY: help build run test race lint fuzz generate clients operations suites conformance applications deploy image chaos chaos-brief soak overload simulate differential bench profile bench-compare cluster cluster-stop ci
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -32,9 +32,9 @@ race: ## the same under the race detector
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on the files above'; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags $(TAGS) ./test/...
+	$(GO) vet -tags $(TAGS) ./test/... ./server/... ./fsm
 	$(GO) tool staticcheck ./...
-	$(GO) tool staticcheck -tags $(TAGS) ./test/...
+	$(GO) tool staticcheck -tags $(TAGS) ./test/... ./server/... ./fsm
 
 fuzz: ## each fuzz target for FUZZTIME (30s); FUZZ=regexp chooses
 	@set -e; for pkg in $(FUZZPKGS); do \
@@ -77,8 +77,22 @@ deploy: build ## image, compose file, systemd unit and zkCli.sh, for real (root,
 image: build ## container image coordd:latest (Docker, no registry)
 	deploy/docker/build.sh bin/coordd coordd:latest coordd:$(VERSION)
 
-chaos: build ## servers killed and paused under load, histories checked
-	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags chaos ./test/chaos
+chaos: build ## faults of every kind done to coordd and to ZooKeeper under one load, with a table into docs/reliability.md (root, Java, Maven; 90 minutes); FAULTS=regexp ROUNDS=30
+	test/clients/install.sh >/dev/null
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 3h -tags chaos -skip '^TestSoak$$' ./test/chaos \
+		-args -faults '$(or $(FAULTS),.)' -rounds $(or $(ROUNDS),30) -page $(CURDIR)/docs/reliability.md $(ARGS)
+
+chaos-brief: build ## the same without ZooKeeper, a few faults and rounds (root)
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -timeout 20m -tags chaos -skip '^TestSoak$$' ./test/chaos
+
+soak: build ## an hour of load and random faults; servers must not grow (root); FOR=1h
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 24h -tags chaos -run '^TestSoak$$' ./test/chaos -args -for $(or $(FOR),1h) $(ARGS)
+
+overload: build ## loads, crowds and strangers that ask too much (12 minutes); SCALE=0.1 is a tenth of it
+	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 40m -tags overload ./test/overload -args -scale $(or $(SCALE),1)
+
+simulate: ## servers above Raft by seeds, and whole ensembles in virtual time (Go alone; 30 minutes); ARGS="-machine.seed 7"
+	$(GO) test -count=1 -v -timeout 3h -tags simulate ./test/simulate -args $(or $(ARGS),-machine.for 6m -cluster.for 20m)
 
 differential: build ## random programs against bin/coordd and a real ZooKeeper, compared (Java, Maven); ARGS="-seeds 5000", "-for 2h" or "-profile Roaming"
 	test/clients/install.sh >/dev/null
@@ -107,5 +121,5 @@ cluster: build ## three servers on 127.0.0.1, .2 and .3, files in ./cluster
 cluster-stop: ## stops them; their data stays
 	deploy/cluster/cluster.sh stop
 
-ci: test race lint clients operations suites deploy chaos differential ## everything CI runs, with two minutes of fuzzing
+ci: test race lint clients operations suites deploy chaos-brief differential ## everything CI runs, with two minutes of fuzzing
 	$(MAKE) fuzz FUZZTIME=30s FUZZ='$(subst $$,$$$$,$(CIFUZZ))'
