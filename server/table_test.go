@@ -138,7 +138,7 @@ func TestImportsPointDownwards(t *testing.T) {
 			case isOurs && ours != dir && !within(ours, r.ours), slices.Contains(r.notStd, name):
 				t.Errorf("%s imports %s: %s", path, name, r.why)
 			case strings.HasPrefix(name, "github.com/hashicorp/raft") && dir != "server/replica" && dir != "internal/sim":
-				t.Errorf("%s imports %s: server/replica alone knows Raft, and internal/sim its disk", path, name)
+				t.Errorf("%s imports %s: server/replica alone knows Raft, and internal/sim its stores", path, name)
 			case dir == "protocol" || dir == "fsm" || dir == "config":
 				if host, _, _ := strings.Cut(name, "/"); strings.Contains(host, ".") && !isOurs && name != "github.com/klauspost/compress/zstd" {
 					t.Errorf("%s imports %s: %s keeps to the standard library, but for zstd", path, name, dir)

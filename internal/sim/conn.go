@@ -57,7 +57,7 @@ func (c *conn) wake() {
 // Read implements net.Conn. One goroutine at a time may be in it.
 func (c *conn) Read(b []byte) (int, error) {
 	for {
-		n, err, again := c.read(b)
+		n, again, err := c.read(b)
 		if n > 0 || err != nil || len(b) == 0 {
 			return n, err
 		}
@@ -88,21 +88,21 @@ func earlier(a, b time.Time) time.Time {
 
 // read takes what has arrived. If there is nothing, again is when to look
 // again; zero: when woken.
-func (c *conn) read(b []byte) (n int, err error, again time.Time) {
+func (c *conn) read(b []byte) (n int, again time.Time, err error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	h, now := c.in, time.Now()
 	switch {
 	case c.closed:
-		return 0, net.ErrClosed, again
+		return 0, again, net.ErrClosed
 	case !c.readBy.IsZero() && !now.Before(c.readBy):
-		return 0, os.ErrDeadlineExceeded, again
+		return 0, again, os.ErrDeadlineExceeded
 	case c.broken:
-		return 0, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, again
+		return 0, again, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	}
 	again = c.readBy
 	if len(h.chunks) == 0 || c.m.frozen || c.peer.m.frozen || c.n.linkLocked(h.from, h.to).Cut {
-		return 0, nil, again
+		return 0, again, nil
 	}
 	at := h.chunks[0].at
 	if held := c.n.held[[2]string{h.from, h.to}]; held.After(at) {
@@ -112,15 +112,15 @@ func (c *conn) read(b []byte) (n int, err error, again time.Time) {
 		at = h.until
 	}
 	if now.Before(at) {
-		return 0, nil, earlier(again, at)
+		return 0, earlier(again, at), nil
 	}
 	first := &h.chunks[0]
 	if first.end != nil {
 		if first.end == io.EOF {
-			return 0, io.EOF, again
+			return 0, again, io.EOF
 		}
 		c.broken = true
-		return 0, &net.OpError{Op: "read", Net: "tcp", Err: first.end}, again
+		return 0, again, &net.OpError{Op: "read", Net: "tcp", Err: first.end}
 	}
 	n = copy(b, first.data)
 	h.bytes -= n
@@ -128,13 +128,13 @@ func (c *conn) read(b []byte) (n int, err error, again time.Time) {
 		h.chunks = h.chunks[1:]
 	}
 	c.peer.wake()
-	return n, nil, again
+	return n, again, nil
 }
 
 // Write implements net.Conn.
 func (c *conn) Write(b []byte) (int, error) {
 	for {
-		taken, err, again := c.write(b)
+		taken, again, err := c.write(b)
 		if taken || err != nil {
 			return len(b), err
 		}
@@ -142,18 +142,18 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 }
 
-func (c *conn) write(b []byte) (taken bool, err error, again time.Time) {
+func (c *conn) write(b []byte) (taken bool, again time.Time, err error) {
 	n := c.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h, now := c.out, time.Now()
 	switch {
 	case c.closed:
-		return false, net.ErrClosed, again
+		return false, again, net.ErrClosed
 	case c.broken || h.ended:
-		return false, &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}, again
+		return false, again, &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
 	case !c.writeBy.IsZero() && !now.Before(c.writeBy):
-		return false, os.ErrDeadlineExceeded, again
+		return false, again, os.ErrDeadlineExceeded
 	case h.lost || c.peer.closed:
 		// Nobody answers as long as the machine is off; then it is one that
 		// knows nothing of this connection.
@@ -161,13 +161,13 @@ func (c *conn) write(b []byte) (taken bool, err error, again time.Time) {
 			n.sendLocked(c.in, chunk{end: syscall.ECONNRESET})
 			c.wake()
 		}
-		return true, nil, again
+		return true, again, nil
 	case h.bytes >= window:
-		return false, nil, c.writeBy
+		return false, c.writeBy, nil
 	}
 	n.sendLocked(h, chunk{data: append([]byte(nil), b...)})
 	c.peer.wake()
-	return true, nil, again
+	return true, again, nil
 }
 
 // sendLocked puts ch on its way.
