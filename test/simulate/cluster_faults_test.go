@@ -241,13 +241,13 @@ func (c *cluster) worsen(m *machine, detail string, change func(*sim.Link)) (str
 
 // lateAnswers keeps a leader in office by answers that the others gave long ago,
 // while they do not hear from it any more: they elect another, of whom it hears
-// at once, by a new connection.
+// by new connections, by one of them sooner than by the other.
 func (c *cluster) lateAnswers() (string, func(), bool) {
 	l := c.leader()
 	if l == nil {
 		return "", nil, false
 	}
-	late := 800*time.Millisecond + time.Duration(c.random.Int64N(int64(800*time.Millisecond)))
+	late := time.Second + time.Duration(c.random.Int64N(int64(800*time.Millisecond)))
 	deaf := time.Second + time.Duration(c.random.Int64N(int64(time.Second)))
 	c.later(0, func() {
 		// Each step is shorter than a leader's lease.
@@ -259,10 +259,12 @@ func (c *cluster) lateAnswers() (string, func(), bool) {
 		}
 		for _, o := range c.others(l) {
 			c.net.Stall(l.ip, o.ip, deaf)
+			c.link(o.ip, l.ip, func(l *sim.Link) { l.Jitter = 300 * time.Millisecond })
 		}
 		time.Sleep(deaf)
 		for _, o := range c.others(l) {
 			c.net.Lag(o.ip, l.ip, 0)
+			c.link(o.ip, l.ip, func(l *sim.Link) { l.Jitter = standard.Jitter })
 		}
 	})
 	return fmt.Sprintf("to the leader, %d, by %v, then it is not heard for %v", l.id, late, deaf), func() {}, true
@@ -275,11 +277,12 @@ func (c *cluster) cutAtVote() (string, func(), bool) {
 	if l == nil {
 		return "", nil, false
 	}
-	behind := c.other(l)
-	voter := c.other(l)
+	others := c.others(l)
+	c.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	behind, voter := others[0], others[1]
 	n := 1 + c.random.IntN(4)
 	lag := time.Duration(c.random.Int64N(int64(500 * time.Millisecond)))
-	back := time.Duration(c.random.Int64N(int64(300 * time.Millisecond)))
+	back := time.Duration(c.random.Int64N(int64(400 * time.Millisecond)))
 	c.link(l.ip, behind.ip, func(l *sim.Link) { l.Delay = lag })
 	c.later(lag, func() {
 		l.crash(false)
