@@ -144,7 +144,6 @@ func (s *site) recover() {
 // whole waits until the servers are what they were, and every client has one.
 func (s *site) whole() {
 	s.t.Helper()
-	s.t.Logf("%s: waiting for the servers", s.kind)
 	for deadline := time.Now().Add(2 * patience); ; time.Sleep(20 * time.Millisecond) {
 		// One that ends itself because of its disk, or as it starts beside
 		// others that do, is what a supervisor starts again.
