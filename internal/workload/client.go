@@ -81,7 +81,11 @@ func (c *client) await(ctx context.Context) *link {
 			return nil
 		}
 		if l != nil {
-			return l
+			select {
+			case <-l.Done(): // keep will see it
+			default:
+				return l
+			}
 		}
 		select {
 		case <-changed:

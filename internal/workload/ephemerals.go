@@ -93,6 +93,9 @@ func (c *client) find(ctx context.Context, prefix string) (ticket string) {
 			}
 			return ""
 		}
+		if !c.pause(ctx, 1) {
+			return ""
+		}
 	}
 }
 
@@ -105,6 +108,7 @@ func (c *client) standInLine(ctx context.Context, ticket string) bool {
 			return false
 		}
 		if op.Outcome != history.OK {
+			c.pause(ctx, 1)
 			continue
 		}
 		place := slices.Index(names, strings.TrimPrefix(ticket, c.run.path("locks/")))
@@ -140,7 +144,7 @@ func (c *client) giveBack(ctx context.Context, ticket string) {
 		}
 		op = refusedWith(op, protocol.NoNode)
 		c.run.record(op)
-		if op.Outcome == history.OK {
+		if op.Outcome == history.OK || !c.pause(ctx, 1) {
 			return
 		}
 	}

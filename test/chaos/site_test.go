@@ -82,7 +82,7 @@ func newSite(t *testing.T, k kind, f fault, random func(n int) int) *site {
 			}
 		})
 	}
-	roles(t, s.servers)
+	s.standing(func() bool { return true })
 	return s
 }
 
@@ -103,9 +103,9 @@ func (s *site) mend(server int) {
 // leader says which server leads, and which do not.
 func (s *site) leader() (leader int, followers []int) {
 	s.t.Helper()
-	l, _ := roles(s.t, s.servers)
+	s.standing(func() bool { return true })
 	for i, server := range s.servers {
-		if server == l {
+		if server.Mode() == "leader" {
 			leader = i
 		} else {
 			followers = append(followers, i)
@@ -144,6 +144,12 @@ func (s *site) recover() {
 // whole waits until the servers are what they were, and every client has one.
 func (s *site) whole() {
 	s.t.Helper()
+	s.standing(s.load.Connected)
+}
+
+// standing waits until one server leads, the others follow, and more holds.
+func (s *site) standing(more func() bool) {
+	s.t.Helper()
 	for deadline := time.Now().Add(2 * patience); ; time.Sleep(20 * time.Millisecond) {
 		// One that ends itself because of its disk, or as it starts beside
 		// others that do, is what a supervisor starts again.
@@ -152,7 +158,7 @@ func (s *site) whole() {
 				s.start(i)
 			}
 		}
-		if s.healthy() && s.load.Connected() {
+		if s.healthy() && more() {
 			return
 		}
 		if time.Now().After(deadline) {
