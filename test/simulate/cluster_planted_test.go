@@ -21,7 +21,7 @@ const plantedSeeds = 60
 var (
 	wrongState = []string{"state differs", "replicas:", "linearizability:", "appends:", "multis:", "order", "values:", "refusals:"}
 	wrongEvent = []string{"watch"}
-	wedged     = []string{"not all servers serve", "stop the load"}
+	wedged     = []string{"not all servers serve", "nothing can be written", "stop the load"}
 )
 
 // plantedFaults are faults that the clusters must find when they are planted,

@@ -32,6 +32,8 @@ import (
 	"github.com/coordd/coordd/internal/history"
 	"github.com/coordd/coordd/internal/sim"
 	"github.com/coordd/coordd/internal/workload"
+	"github.com/coordd/coordd/internal/zkclient"
+	"github.com/coordd/coordd/protocol"
 )
 
 var (
@@ -45,8 +47,11 @@ var (
 const (
 	// turmoil is how long faults are made in a cluster's life.
 	turmoil = 2 * time.Minute
-	// recovery is how long the servers may take, once all is well, until they
-	// all serve and each has all its data; and how long a write then.
+	// outage is how long it may take, once all is well, until a new client has
+	// written something.
+	outage = 10 * time.Second
+	// recovery is how long the servers may take until they all serve and each has
+	// all its data.
 	recovery = 30 * time.Second
 )
 
@@ -253,11 +258,34 @@ func (c *cluster) live(seed uint64) (r result) {
 	return r
 }
 
+// writes reports whether a new client can write something within d.
+func (c *cluster) writes(d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	own := c.net.Boot("10.0.2.1")
+	for i := 0; ctx.Err() == nil; i++ {
+		m := c.machines[i%len(c.machines)]
+		client, err := zkclient.Dial(ctx, m.ip+":2181", zkclient.Options{Timeout: 2 * time.Second, Connect: own.Dial})
+		if err == nil {
+			_, err = client.Create("/written", nil, protocol.EphemeralSequential, nil)
+			client.Close()
+		}
+		if err == nil {
+			return true
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false
+}
+
 // settled waits until all faults have ended, heals what has no end, and waits
 // until all serve.
 func (c *cluster) settled() {
 	c.spells.Wait()
 	c.heal()
+	if !c.writes(outage) {
+		c.violation("nothing can be written within %v of the last fault: %s", outage, c.standing())
+	}
 	if !await(recovery, c.whole) {
 		c.violation("not all servers serve with their data %v after the last fault: %s", recovery, c.standing())
 	}
