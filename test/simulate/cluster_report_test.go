@@ -12,7 +12,7 @@ import (
 	"github.com/coordd/coordd/internal/history"
 )
 
-// shownLines is how much of a schedule is shown, from its end.
+// shownLines is how much of a schedule and of a history is shown, from the end.
 const shownLines = 60
 
 // account says what went wrong in a seed, and what had been done to it.
@@ -25,6 +25,10 @@ func (r *result) account() string {
 	fmt.Fprintf(&b, "schedule:\n")
 	for _, l := range r.lines[max(0, len(r.lines)-shownLines):] {
 		fmt.Fprintf(&b, "  %s\n", l)
+	}
+	fmt.Fprintf(&b, "the clients' last operations:\n")
+	for _, op := range r.tail {
+		fmt.Fprintf(&b, "  %s\n", op)
 	}
 	return b.String()
 }

@@ -94,6 +94,7 @@ type result struct {
 	length     time.Duration
 	operations [3]int // by history.Outcome
 	history    *history.History
+	tail       []string // the last operations, if something is wrong
 }
 
 // say adds a line to the schedule.
@@ -328,6 +329,11 @@ func runSeed(t *testing.T, seed uint64, prepare func(*cluster)) (r result) {
 	if r.history != nil {
 		for _, v := range history.Check(r.history) {
 			r.wrong = append(r.wrong, v.String())
+		}
+		if ops := r.history.Ops; len(r.wrong) > 0 {
+			for i := max(0, len(ops)-shownLines); i < len(ops); i++ {
+				r.tail = append(r.tail, ops[i].String())
+			}
 		}
 		r.history = nil
 	}
