@@ -9,7 +9,6 @@ import "github.com/coordd/coordd/fsm"
 const (
 	PlantHasty    = ""
 	PlantNoGuardA = ""
-	PlantNoGuardC = ""
 	PlantNoGuardD = ""
 )
 

@@ -12,7 +12,6 @@ var Planted string
 const (
 	PlantHasty     = "an acknowledgement before the leader's fsync"
 	PlantNoGuardA  = "no guard A: heartbeats change the term beside the main loop"
-	PlantNoGuardC  = "no guard C: a vote is written by halves"
 	PlantNoGuardD  = "no guard D: a pipeline's answers are not read after a refusal, and Raft goes on after a failed write"
 	PlantLostTable = "a snapshot without the exactly-once table"
 )

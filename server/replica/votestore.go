@@ -166,7 +166,7 @@ func (v *VoteStore) holdTerm() (release func()) {
 // Set implements raft.StableStore. A vote's candidate is stored together with
 // the term given just before.
 func (v *VoteStore) Set(key, val []byte) error {
-	if string(key) != keyLastVoteCand || planted(PlantNoGuardC) {
+	if string(key) != keyLastVoteCand {
 		defer v.stalls.begin()()
 		return v.inner.Set(key, val)
 	}
@@ -194,7 +194,7 @@ func (v *VoteStore) Set(key, val []byte) error {
 
 // Get implements raft.StableStore.
 func (v *VoteStore) Get(key []byte) ([]byte, error) {
-	if string(key) == keyLastVoteCand && !planted(PlantNoGuardC) {
+	if string(key) == keyLastVoteCand {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if v.vote != nil {
@@ -207,13 +207,13 @@ func (v *VoteStore) Get(key []byte) ([]byte, error) {
 // SetUint64 implements raft.StableStore. The term of a vote is only kept in
 // memory until its candidate comes.
 func (v *VoteStore) SetUint64(key []byte, val uint64) error {
-	switch {
-	case string(key) == keyLastVoteTerm && !planted(PlantNoGuardC):
+	switch string(key) {
+	case keyLastVoteTerm:
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.pending = val
 		return nil
-	case string(key) == keyCurrentTerm:
+	case keyCurrentTerm:
 		return v.setTerm(val)
 	}
 	defer v.stalls.begin()()
@@ -222,7 +222,7 @@ func (v *VoteStore) SetUint64(key []byte, val uint64) error {
 
 // GetUint64 implements raft.StableStore.
 func (v *VoteStore) GetUint64(key []byte) (uint64, error) {
-	if string(key) == keyLastVoteTerm && !planted(PlantNoGuardC) {
+	if string(key) == keyLastVoteTerm {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if v.vote != nil {

@@ -270,7 +270,7 @@ func (c *cluster) lateAnswers() (string, func(), bool) {
 	return fmt.Sprintf("to the leader, %d, by %v, then it is not heard for %v", l.id, late, deaf), func() {}, true
 }
 
-// cutAtVote kills the leader, of which another server has heard little lately,
+// cutAtVote kills the leader, of which another server has written little lately,
 // and cuts the power of a third while it writes its vote.
 func (c *cluster) cutAtVote() (string, func(), bool) {
 	l := c.leader()
@@ -283,11 +283,11 @@ func (c *cluster) cutAtVote() (string, func(), bool) {
 	n := 2 + c.random.IntN(2)
 	lag := time.Duration(c.random.Int64N(int64(500 * time.Millisecond)))
 	back := time.Duration(c.random.Int64N(int64(400 * time.Millisecond)))
-	c.link(l.ip, behind.ip, func(l *sim.Link) { l.Delay = lag })
+	behind.onDisk(func(d *sim.Disk) { d.Ail(func(f *sim.Faults) { f.Latency = 2 * lag }) })
 	c.later(lag, func() {
 		l.crash(false)
 		voter.crashWithin(n)
-		c.link(l.ip, behind.ip, func(l *sim.Link) { l.Delay = standard.Delay })
+		behind.onDisk((*sim.Disk).Heal)
 		time.Sleep(back)
 		voter.start()
 		time.Sleep(1500 * time.Millisecond) // the others elect one of themselves

@@ -36,7 +36,6 @@ var plantedFaults = []struct {
 }{
 	{replica.PlantHasty, 0, 0, map[string]int{"slow disk": 60, "power cut": 60, "power cut of all": 40}, wrongState},
 	{replica.PlantNoGuardA, 4 * time.Second, 2, map[string]int{"late answers": 3000}, wrongState},
-	{replica.PlantNoGuardC, 3 * time.Second, 30, map[string]int{"power cut at a vote": 3000}, wrongState},
 	{replica.PlantNoGuardD, 0, 0, map[string]int{"failing disk": 100, "late answers": 100, "slow link": 60}, wedged},
 	{replica.PlantLostTable, 0, 0, nil, wrongState},
 	{server.PlantLateEvents, 0, 0, nil, wrongEvent},
