@@ -40,7 +40,6 @@ type machine struct {
 	disk    *sim.Disk // guarded by mu
 	running *process  // nil while there is none; guarded by mu
 	wanted  bool      // another one is to follow the one that runs; guarded by mu
-	alone   bool      // it is started without server.N lines; guarded by mu
 }
 
 // process is a server's, from its start to its end.
@@ -123,7 +122,7 @@ func (l slowLog) DeleteRange(lo, hi uint64) error {
 }
 
 // config is what the machine's server is started with.
-func (m *machine) config(alone bool) (*config.Config, error) {
+func (m *machine) config() (*config.Config, error) {
 	text := fmt.Sprintf(`dataDir=%s
 dataLogDir=%s
 clientPort=2181
@@ -138,9 +137,7 @@ coordd.trailingLogs=%d
 coordd.leaderLeaseTimeout=%d
 `, dataDir, logDir, m.ip, m.c.snapshots, m.c.trailing, m.c.lease)
 	for _, o := range m.c.machines {
-		if !alone {
-			text += fmt.Sprintf("server.%d=%s:2888:3888:participant\n", o.id, o.ip)
-		}
+		text += fmt.Sprintf("server.%d=%s:2888:3888:participant\n", o.id, o.ip)
 	}
 	return config.Parse("zoo.cfg", strings.NewReader(text), func(string) ([]byte, error) {
 		return fmt.Appendf(nil, "%d\n", m.id), nil
@@ -164,7 +161,7 @@ func (m *machine) startLocked() {
 	if m.c.over.Load() {
 		return
 	}
-	cfg, err := m.config(m.alone)
+	cfg, err := m.config()
 	if err != nil {
 		m.c.violation("the configuration of server %d: %v", m.id, err)
 		return
