@@ -142,6 +142,7 @@ func (s *site) round(f fault) workload.Figures {
 	s.whole()
 	s.load.Home()
 	s.whole()
+	s.resumed(s.load.Now()) // a server that was cut off may lag behind for a while
 	time.Sleep(time.Duration(1000+s.random(300)) * time.Millisecond)
 	from := s.load.Now()
 	failed := f.do(s)
@@ -151,6 +152,7 @@ func (s *site) round(f fault) workload.Figures {
 	}
 	s.recover()
 	s.whole()
+	s.resumed(s.load.Now())
 	time.Sleep(time.Second)
 	h := s.load.Snapshot()
 	return workload.Measure(&h, from, s.load.Now(), func(server int) bool { return slices.Contains(failed, server) })
