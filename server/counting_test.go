@@ -199,7 +199,7 @@ func TestSessionlessConnectionsAreCounted(t *testing.T) {
 }
 
 func TestClosedWithoutServingIsCounted(t *testing.T) {
-	e := newEnsemble(t, 3, "nio.sessionlessCnxnTimeout=50")
+	e := newEnsemble(t, 3, "nio.sessionlessCnxnTimeout=300")
 	s := e.start(0)
 	if dialRaw(t, s).connect(protocol.ConnectRequest{TimeoutMs: 10_000}) {
 		t.Fatal("a server without the others serves")
