@@ -77,6 +77,7 @@ deploy: build ## image, compose file, systemd unit and zkCli.sh, for real (root,
 image: build ## container image coordd:latest (Docker, no registry)
 	deploy/docker/build.sh bin/coordd coordd:latest coordd:$(VERSION)
 
+chaos: export TMPDIR ?= /var/tmp
 chaos: build ## faults of every kind done to coordd and to ZooKeeper under one load, with a table into docs/reliability.md (root, Java, Maven; 90 minutes); FAULTS=regexp ROUNDS=30
 	test/clients/install.sh >/dev/null
 	COORDD_BIN=$(CURDIR)/bin/coordd $(GO) test -count=1 -v -timeout 3h -tags chaos -skip '^TestSoak$$' ./test/chaos \

@@ -48,7 +48,6 @@ func mustBeEmpty(t *testing.T, addr string) {
 }
 
 func TestChaosChecks(t *testing.T) {
-	t.Parallel()
 	addr := startAlone(t)
 	out, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--root", "/a/b/load", "--timeout", "2s")
 	if err != nil {
@@ -62,7 +61,6 @@ func TestChaosChecks(t *testing.T) {
 
 // Faults are done, taken back, and measured one by one.
 func TestChaosFaults(t *testing.T) {
-	t.Parallel()
 	addr := startAlone(t)
 	trace := filepath.Join(t.TempDir(), "trace")
 	out, err := chaosAt(t, "--servers", addr, "--duration", "3s", "--every", "1s", "--lasts", "300ms", "--timeout", "2s",
@@ -87,7 +85,6 @@ func TestChaosFaults(t *testing.T) {
 
 // A command that fails ends the run, behind the heal.
 func TestChaosFaultThatFails(t *testing.T) {
-	t.Parallel()
 	addr := startAlone(t)
 	trace := filepath.Join(t.TempDir(), "trace")
 	_, err := chaosAt(t, "--servers", addr, "--duration", "2s", "--every", "1s", "--timeout", "2s", "--fault", "one=echo no such host; exit 3", "--heal", "one=echo healed >"+trace)
@@ -102,7 +99,6 @@ func TestChaosFaultThatFails(t *testing.T) {
 
 // Somebody who writes to the load's znodes is found out.
 func TestChaosFindsViolations(t *testing.T) {
-	t.Parallel()
 	addr := startAlone(t)
 	done := make(chan error)
 	go func() {
