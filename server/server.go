@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -547,7 +548,7 @@ func (s *Server) openDirectories() error {
 		if !s.cfg.DataDirAutocreate {
 			there, err := s.host.Disk.Exists(dir)
 			if err == nil && !there {
-				err = fmt.Errorf("%s: %w", dir, fs.ErrNotExist)
+				err = &fs.PathError{Op: "stat", Path: dir, Err: syscall.ENOENT}
 			}
 			if err != nil {
 				return fmt.Errorf("data directory: %w", err)
