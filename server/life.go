@@ -25,7 +25,7 @@ func (s *Server) keepAlive() {
 			s.ran.Add(int64(min(now.Sub(woke), 2*interval)))
 			woke = now
 			s.reportLife()
-			s.holdOn(s.connections())
+			s.holdOn(s.connections)
 			s.leaveReadOnly()
 		case <-s.stop:
 			return
@@ -133,10 +133,11 @@ func (s *Server) holdTime() time.Duration {
 	return 5 * s.cfg.TickTime
 }
 
-// holdOn looks at conns, which are all: it closes the connections of a server
-// that has been without a leader for syncLimit ticks, handshakes without an
-// answer among them, and those whose session may have expired meanwhile.
-func (s *Server) holdOn(conns []*conn) {
+// holdOn closes the connections of a server that has been without a leader for
+// syncLimit ticks, handshakes without an answer among them, and those whose
+// session may have expired meanwhile. conns lists all; there is no need to while
+// a leader is in contact.
+func (s *Server) holdOn(conns func() []*conn) {
 	if !s.forwarder.ready() {
 		return
 	}
@@ -144,7 +145,7 @@ func (s *Server) holdOn(conns []*conn) {
 	if !lost() && s.forwarder.connected() {
 		return
 	}
-	for _, c := range conns {
+	for _, c := range conns() {
 		id := c.sessionID.Load()
 		if c.readOnly.Load() || id == 0 && c.timeoutMs.Load() == 0 {
 			continue // no handshake yet

@@ -123,7 +123,7 @@ func (s *Simulated) Pass(d time.Duration) {
 	s.s.ran.Add(int64(d))
 	s.s.reportLife()
 	s.conns = slices.DeleteFunc(s.conns, func(c *conn) bool { return c.dead.Load() })
-	s.s.holdOn(slices.Clone(s.conns))
+	s.s.holdOn(func() []*conn { return slices.Clone(s.conns) })
 }
 
 // Serving reports whether this server takes clients.

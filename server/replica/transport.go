@@ -248,9 +248,9 @@ func (t *Transport) forward() {
 				if t.known(rpc) {
 					continue
 				}
-				if commit, index := commitOf(rpc); index > told {
+				if index := committedBefore(rpc); index > told {
 					told = index
-					t.enqueue(commit)
+					t.enqueue(commitAlone(rpc, index))
 				}
 				t.enqueue(rpc)
 			default:
@@ -262,22 +262,25 @@ func (t *Transport) forward() {
 	}
 }
 
-// commitOf returns what rpc says about the entries before its own, as a message
-// of its own, and up to where they are committed: 0 if it says nothing. Raft
-// looks at the commit index of a message when it has stored the entries that
-// came with it, and whoever waits for the entries before them would wait for
-// that write too. The leader might have sent both itself, one after the other.
-func commitOf(rpc raft.RPC) (commit raft.RPC, index uint64) {
+// committedBefore is up to where rpc says that the entries before its own are
+// committed; 0 if it says nothing of the kind. Only what lies before the entry
+// that Raft will compare is known to be the leader's too.
+func committedBefore(rpc raft.RPC) uint64 {
 	req, ok := rpc.Command.(*raft.AppendEntriesRequest)
 	if !ok || len(req.Entries) == 0 {
-		return raft.RPC{}, 0
+		return 0
 	}
-	// Only what lies before the entry that Raft will compare is known to be the
-	// leader's too.
-	index = min(req.LeaderCommitIndex, req.PrevLogEntry)
-	alone := *req
+	return min(req.LeaderCommitIndex, req.PrevLogEntry)
+}
+
+// commitAlone is what rpc says about the entries up to index, as a message of its
+// own. Raft looks at the commit index of a message when it has stored the entries
+// that came with it, and whoever waits for the entries before them would wait for
+// that write too. The leader might have sent both itself, one after the other.
+func commitAlone(rpc raft.RPC, index uint64) raft.RPC {
+	alone := *rpc.Command.(*raft.AppendEntriesRequest)
 	alone.Entries, alone.LeaderCommitIndex = nil, index
-	return raft.RPC{Command: &alone, RespChan: make(chan raft.RPCResponse, 1)}, index
+	return raft.RPC{Command: &alone, RespChan: make(chan raft.RPCResponse, 1)}
 }
 
 // settle lets what a leader sends wait until this server, if it has led itself,
