@@ -100,15 +100,7 @@ func (osDisk) WriteFile(path, text string) error {
 func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
 func (osDisk) Remove(path string) error     { return os.Remove(path) }
 
-func (osDisk) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
+func (osDisk) SyncDir(dir string) error   { return replica.SyncDir(dir) }
 func (osDisk) CheckRoom(dir string) error { return replica.CheckRoom(dir) }
 
 func (osDisk) OpenStorage(cfg *config.Config, o replica.LogOptions) (replica.Storage, error) {

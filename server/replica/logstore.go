@@ -106,7 +106,7 @@ func OpenLogStore(store, dir string, o LogOptions) (*LogStore, error) {
 	if o.VFS != nil {
 		return s, nil
 	}
-	if err := syncDir(dir); err != nil {
+	if err := SyncDir(dir); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open log store: %w", err)
 	}
