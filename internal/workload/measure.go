@@ -32,6 +32,18 @@ type Figures struct {
 	Expired, WronglyExpired int
 }
 
+// Count adds one operation.
+func (f *Figures) Count(o history.Outcome) {
+	switch o {
+	case history.OK:
+		f.OK++
+	case history.Failed:
+		f.Failed++
+	case history.Unknown:
+		f.Unknown++
+	}
+}
+
 // Measure looks at the time between from and to. A client belongs to the server
 // that it had when it began; failed says which of them something was done to.
 func Measure(h *history.History, from, to time.Duration, failed func(server int) bool) Figures {
@@ -51,14 +63,7 @@ func Measure(h *history.History, from, to time.Duration, failed func(server int)
 			continue
 		}
 		if op.Ended > from {
-			switch op.Outcome {
-			case history.OK:
-				f.OK++
-			case history.Failed:
-				f.Failed++
-			case history.Unknown:
-				f.Unknown++
-			}
+			f.Count(op.Outcome)
 			if !failed(server) && op.Outcome == history.Unknown {
 				f.Unanswered++
 			}

@@ -121,14 +121,7 @@ func (s *site) under(gentle bool, seed uint64, faults map[string]int) workload.F
 // counts are the figures of all that a history has.
 func counts(h *history.History) (f workload.Figures) {
 	for i := range h.Ops {
-		switch h.Ops[i].Outcome {
-		case history.OK:
-			f.OK++
-		case history.Failed:
-			f.Failed++
-		case history.Unknown:
-			f.Unknown++
-		}
+		f.Count(h.Ops[i].Outcome)
 	}
 	for i := range h.Sessions {
 		if h.Sessions[i].WronglyExpired() {

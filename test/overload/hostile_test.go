@@ -174,7 +174,7 @@ func sendOnce(conn net.Conn, packet []byte) error {
 	return io.EOF
 }
 
-// strike has all clients of an attack do it until the time is over.
+// by has all clients of an attack do it until the time is over.
 func (a *attack) by(addrs []string, until time.Time, came *counter) {
 	var strikes atomic.Int64
 	each(scaled(a.clients), func(i int) {

@@ -151,7 +151,6 @@ func TestConnections(t *testing.T) {
 type returning struct {
 	id       int64
 	password []byte
-	zxid     int64
 }
 
 // TestReconnectBurst kills all servers and starts them again: all their clients
@@ -171,7 +170,7 @@ func TestReconnectBurst(t *testing.T) {
 			failed.Add(1)
 			return
 		}
-		conns[i], clients[i] = conn, returning{resp.SessionID, resp.Password, 0}
+		conns[i], clients[i] = conn, returning{resp.SessionID, resp.Password}
 	})
 	if failed.Load() > 0 {
 		t.Fatalf("%d of %d clients could not connect", failed.Load(), n)
@@ -225,7 +224,7 @@ func attach(addr string, c returning, timeout time.Duration) (net.Conn, protocol
 	if err != nil {
 		return nil, resp, err
 	}
-	req := protocol.ConnectRequest{TimeoutMs: int32(timeout.Milliseconds()), SessionID: c.id, Password: c.password, LastZxidSeen: c.zxid}
+	req := protocol.ConnectRequest{TimeoutMs: int32(timeout.Milliseconds()), SessionID: c.id, Password: c.password}
 	if c.password == nil {
 		req.Password = make([]byte, 16)
 	}
