@@ -1,6 +1,7 @@
 // Package outcomes holds what came of the tests of other projects' suites: read
 // from their reports, kept in files, and held against each other. What a server
-// is to be blamed for is left to those who run a suite.
+// is to be blamed for is left to those who run a suite. Tables that programs write
+// into pages are kept here too.
 package outcomes
 
 import (

@@ -3,6 +3,7 @@ package outcomes
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,35 +41,14 @@ func (r Row) String() string {
 // Write puts the row into the table of a page, in place of the suite's row before,
 // or in the order of the alphabet. Several processes may do so at once.
 func (r Row) Write(page string) error {
-	f, err := os.OpenFile(page, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("write the row of %s: %w", r.Suite, err)
-	}
-	defer f.Close() // and with it goes the lock
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", page, err)
-	}
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return fmt.Errorf("write the row of %s: %w", r.Suite, err)
-	}
-	changed, err := r.in(string(text))
-	if err != nil {
-		return fmt.Errorf("write the row of %s into %s: %w", r.Suite, page, err)
-	}
-	if err := os.WriteFile(page, []byte(changed), 0o666); err != nil {
+	if err := Rewrite(page, tableBegins+"\n", tableEnds, r.in); err != nil {
 		return fmt.Errorf("write the row of %s: %w", r.Suite, err)
 	}
 	return nil
 }
 
-// in is a page's text with the row in its table.
-func (r Row) in(text string) (string, error) {
-	before, rest, begins := strings.Cut(text, tableBegins+"\n")
-	table, after, ends := strings.Cut(rest, tableEnds)
-	if !begins || !ends {
-		return "", fmt.Errorf("no lines %q and %q", tableBegins, tableEnds)
-	}
+// in is a page's table with the row in it.
+func (r Row) in(table string) string {
 	rows := []string{r.String()}
 	for line := range strings.Lines(table) {
 		line = strings.TrimSpace(line)
@@ -78,7 +58,54 @@ func (r Row) in(text string) (string, error) {
 		}
 	}
 	slices.Sort(rows)
-	return before + tableBegins + "\n\n" +
-		"| suite | version | passed on ZooKeeper 3.9.4 | passed here | passed there, not here |\n| --- | --- | --- | --- | --- |\n" +
-		strings.Join(rows, "\n") + "\n\n" + tableEnds + after, nil
+	return "\n| suite | version | passed on ZooKeeper 3.9.4 | passed here | passed there, not here |\n| --- | --- | --- | --- | --- |\n" +
+		strings.Join(rows, "\n") + "\n\n"
+}
+
+// Rewrite changes what stands between two marks of a page. Several processes may
+// do so at once.
+func Rewrite(page, begins, ends string, change func(old string) string) error {
+	f, err := os.OpenFile(page, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open the page: %w", err)
+	}
+	defer f.Close() // and with it goes the lock
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", page, err)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return fmt.Errorf("read the page: %w", err)
+	}
+	changed, err := Between(string(text), begins, ends, change)
+	if err != nil {
+		return fmt.Errorf("%s: %w", page, err)
+	}
+	if err := os.WriteFile(page, []byte(changed), 0o666); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
+}
+
+// Between is text with what stands between two marks changed.
+func Between(text, begins, ends string, change func(old string) string) (string, error) {
+	before, rest, begun := strings.Cut(text, begins)
+	old, after, ended := strings.Cut(rest, ends)
+	if !begun || !ended {
+		return "", fmt.Errorf("no lines %q and %q", strings.TrimSpace(begins), strings.TrimSpace(ends))
+	}
+	return before + begins + change(old) + ends + after, nil
+}
+
+// Revision is the commit of the tree, with a + where the code has changed since.
+func Revision() string {
+	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	changed, err := exec.Command("git", "status", "--porcelain", "--", ":/*.go", ":/go.mod").Output()
+	if err != nil || len(changed) > 0 {
+		return strings.TrimSpace(string(commit)) + "+"
+	}
+	return strings.TrimSpace(string(commit))
 }

@@ -4,7 +4,6 @@ package bench
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coordd/coordd/internal/bench"
+	"github.com/coordd/coordd/internal/outcomes"
 )
 
 // unit is how a figure is written.
@@ -73,7 +73,7 @@ func medianOf(runs []figures, figure string) (float64, bool) {
 func newLine(s *scenario, r row, runs map[kind][]figures) line {
 	ours, measured := medianOf(runs[coordd], r.figure)
 	theirs, compared := medianOf(runs[zookeeper], r.figure)
-	l := line{name: s.rowName(r), coordd: r.unit(ours), zookeeper: "–", ratio: "–", target: "–", verdict: "–", load: "–", revision: revision()}
+	l := line{name: s.rowName(r), coordd: r.unit(ours), zookeeper: "–", ratio: "–", target: "–", verdict: "–", load: "–", revision: outcomes.Revision()}
 	ratio := 0.0
 	if compared {
 		l.zookeeper = r.unit(theirs)
@@ -147,41 +147,31 @@ const (
 // mergePage puts lines into the table between the marks, over those of the
 // same name, below a new text on how they were measured.
 func mergePage(text, how string, lines []line) (string, error) {
-	before, rest, found := strings.Cut(text, beginMark)
-	old, after, closed := strings.Cut(rest, endMark)
-	if !found || !closed {
-		return "", errors.New("it has no marks for the table")
-	}
-	known := make(map[string]bool)
-	for _, l := range lines {
-		known[l.name] = true
-	}
-	for row := range strings.Lines(old) {
-		cells := strings.Split(strings.TrimSpace(row), " | ")
-		if len(cells) != 8 {
-			continue
-		}
-		name := strings.TrimPrefix(cells[0], "| ")
-		if !known[name] {
-			lines = append(lines, line{name, cells[1], cells[2], cells[3], cells[4], cells[5], cells[6], strings.TrimSuffix(cells[7], " |")})
-		}
-	}
-	return before + beginMark + how + "\n" + writeTable(inOrder(lines)) + endMark + after, nil
+	return outcomes.Between(text, beginMark, endMark, merge(how, lines))
 }
 
 func updatePage(path string, lines []line) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read the page: %w", err)
+	return outcomes.Rewrite(path, beginMark, endMark, merge(howMeasured(), lines))
+}
+
+func merge(how string, lines []line) func(old string) string {
+	return func(old string) string {
+		merged, known := slices.Clone(lines), make(map[string]bool)
+		for _, l := range lines {
+			known[l.name] = true
+		}
+		for row := range strings.Lines(old) {
+			cells := strings.Split(strings.TrimSpace(row), " | ")
+			if len(cells) != 8 {
+				continue
+			}
+			name := strings.TrimPrefix(cells[0], "| ")
+			if !known[name] {
+				merged = append(merged, line{name, cells[1], cells[2], cells[3], cells[4], cells[5], cells[6], strings.TrimSuffix(cells[7], " |")})
+			}
+		}
+		return how + "\n" + writeTable(inOrder(merged))
 	}
-	merged, err := mergePage(string(text), howMeasured(), lines)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := os.WriteFile(path, []byte(merged), 0o644); err != nil {
-		return fmt.Errorf("write the page: %w", err)
-	}
-	return nil
 }
 
 // howMeasured names the machine, the versions and the command.
@@ -208,19 +198,6 @@ func howMeasured() string {
 	return fmt.Sprintf("Last on %s: %s, %d cores; %s; %s. %s; ZooKeeper 3.9.4 on %s, `%s`; coordd built with %s.\nCommand: `%s`. The last column is the revision of coordd.\n",
 		time.Now().UTC().Format("2006-01-02"), model, runtime.NumCPU(), said("uname", "-sr"), said("findmnt", "-no", "FSTYPE,SOURCE,OPTIONS", "-T", os.TempDir()),
 		"Data in "+os.TempDir(), said("java", "-version"), strings.TrimSpace(os.Getenv("SERVER_JVMFLAGS")), runtime.Version(), command)
-}
-
-// revision is the commit, with a + where the code has changed since.
-func revision() string {
-	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	changed, err := exec.Command("git", "status", "--porcelain", "--", ":/*.go", ":/go.mod").Output()
-	if err != nil || len(changed) > 0 {
-		return strings.TrimSpace(string(commit)) + "+"
-	}
-	return strings.TrimSpace(string(commit))
 }
 
 func TestLines(t *testing.T) {

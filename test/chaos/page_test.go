@@ -3,16 +3,14 @@
 package chaos
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coordd/coordd/internal/outcomes"
 	"github.com/coordd/coordd/internal/workload"
 )
 
@@ -107,56 +105,42 @@ const (
 // mergePage puts lines into the table between the marks, in the order of faults,
 // over those of the same name.
 func mergePage(text, how string, lines []line) (string, error) {
-	before, rest, found := strings.Cut(text, beginMark)
-	old, after, closed := strings.Cut(rest, endMark)
-	if !found || !closed {
-		return "", errors.New("it has no marks for the table")
-	}
-	rows := map[[2]string]line{}
-	for row := range strings.Lines(old) {
-		if cells := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), " | "); len(cells) == len(columns)+2 {
-			l := line{strings.TrimSpace(cells[0]), cells[1], cells[2:]}
-			last := len(l.cells) - 1
-			l.cells[last] = strings.TrimSpace(l.cells[last])
-			rows[[2]string{l.name, l.kind}] = l
-		}
-	}
-	for _, l := range lines {
-		rows[[2]string{l.name, l.kind}] = l
-	}
-	var merged []line
-	for _, f := range allFaults() {
-		for _, k := range []kind{coordd, zookeeper} {
-			if l, ok := rows[[2]string{f.name, string(k)}]; ok {
-				merged = append(merged, l)
-			}
-		}
-	}
-	return before + beginMark + how + "\n" + head + join(merged) + endMark + after, nil
+	return outcomes.Between(text, beginMark, endMark, merge(how, lines))
 }
 
 func updatePage(path string, lines []line) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read the page: %w", err)
+	return outcomes.Rewrite(path, beginMark, endMark, merge(howMeasured(), lines))
+}
+
+func merge(how string, lines []line) func(old string) string {
+	return func(old string) string {
+		rows := map[[2]string]line{}
+		for row := range strings.Lines(old) {
+			if cells := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), " | "); len(cells) == len(columns)+2 {
+				l := line{strings.TrimSpace(cells[0]), cells[1], cells[2:]}
+				last := len(l.cells) - 1
+				l.cells[last] = strings.TrimSpace(l.cells[last])
+				rows[[2]string{l.name, l.kind}] = l
+			}
+		}
+		for _, l := range lines {
+			rows[[2]string{l.name, l.kind}] = l
+		}
+		var merged []line
+		for _, f := range allFaults() {
+			for _, k := range []kind{coordd, zookeeper} {
+				if l, ok := rows[[2]string{f.name, string(k)}]; ok {
+					merged = append(merged, l)
+				}
+			}
+		}
+		return how + "\n" + head + join(merged)
 	}
-	merged, err := mergePage(string(text), howMeasured(), lines)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := os.WriteFile(path, []byte(merged), 0o644); err != nil {
-		return fmt.Errorf("write the page: %w", err)
-	}
-	return nil
 }
 
 func howMeasured() string {
-	revision := "unknown"
-	if out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output(); err == nil {
-		revision = strings.TrimSpace(string(out))
-	}
 	return fmt.Sprintf("Last on %s, %d cores, coordd at %s, ZooKeeper 3.9.4: `make chaos`, `-faults '%s' -rounds %d`.\n",
-		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), revision, *chosen, *rounds)
+		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), outcomes.Revision(), *chosen, *rounds)
 }
 
 func TestVerdict(t *testing.T) {
