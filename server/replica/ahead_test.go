@@ -13,42 +13,156 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A leader's followers have an entry before it has; nobody takes it for committed
-// until the leader has it on disk.
+// A leader's followers have an entry before it has. With one of them it is not
+// committed until the leader has it on disk; two are a quorum without it.
 func TestLeaderReplicatesBeforeItHasWritten(t *testing.T) {
+	for _, c := range []struct {
+		voters, cut int
+		waits       bool
+	}{{2, 0, true}, {3, 0, false}, {3, 1, true}, {5, 0, false}, {5, 1, false}, {5, 2, true}} {
+		t.Run(fmt.Sprintf("%d less %d", c.voters, c.cut), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { replicatesBefore(t, c.voters, c.cut, c.waits) })
+		})
+	}
+}
+
+func replicatesBefore(t *testing.T, voters, cut int, waits bool) {
+	g := newGroup(t, voters)
+	l := g.leader()
+	g.write(l, 10)
+	g.settle(g.members...)
+	lost, there := g.others(l)[:cut], g.others(l)[cut:]
+	for _, m := range lost {
+		g.cut(m, g.others(m), true)
+	}
+	release := l.disk.stall()
+	defer release()
+	write := l.Propose(entry(11))
+	done := make(chan error, 1)
+	go func() { done <- write.Error() }()
+	time.Sleep(stallLimit / 2)
+	index := func(m *member) uint64 { last, _ := m.disk.logs.LastIndex(); return last }
+	for _, m := range there {
+		if index(m) != index(l)+1 {
+			t.Errorf("server %d has %d entries while its leader writes entry %d", m.id, index(m), index(l)+1)
+		}
+	}
+	want := uint64(11)
+	if waits {
+		want = 10
+	}
+	for _, m := range append(there, l) {
+		if m.has() != want {
+			t.Errorf("server %d has applied %d entries while the leader writes the last of 11, want %d", m.id, m.has(), want)
+		}
+	}
+	select {
+	case err := <-done:
+		if waits || err != nil {
+			t.Errorf("acknowledged before a quorum has it on disk: %v", err)
+		}
+		done <- nil
+	default:
+		if !waits {
+			t.Error("not acknowledged though a quorum has it on disk")
+		}
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, m := range lost {
+		g.cut(m, g.others(m), false)
+	}
+	g.last++
+	g.settle(g.members...)
+}
+
+// A word is worth what it says in the term in which it was given: what a follower
+// had in an earlier one may have been replaced.
+func TestWordsOfAnEarlierTermCountForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		log := WrapLogStore(hangingLogs{raft.NewInmemStore(), hang}, nil)
+		defer log.Close()
+		defer close(hang)
+		log.RunAhead(func() []raft.ServerID { return []raft.ServerID{"2", "3"} })
+		store := func(index, term uint64) {
+			if err := log.StoreLogs([]*raft.Log{{Index: index, Term: term}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		backed := func(from raft.ServerID, term, index uint64) bool {
+			stop := make(chan struct{})
+			time.AfterFunc(time.Second, func() { close(stop) })
+			return log.Backed(from, term, index, stop)
+		}
+		store(1, 1)
+		store(2, 1)
+		for _, c := range []struct {
+			from        raft.ServerID
+			term, index uint64
+			want        bool
+		}{
+			{"2", 1, 2, false}, // alone
+			{"4", 1, 2, false}, // no voter
+			{"3", 1, 1, true},  // with 2
+			{"3", 2, 2, false}, // another term
+			{"2", 1, 2, false}, // an old one
+			{"2", 2, 1, true},
+			{"2", 2, 2, true},
+		} {
+			if got := backed(c.from, c.term, c.index); got != c.want {
+				t.Errorf("%+v: backed %v", c, got)
+			}
+		}
+		// As far as this server lags too much, its disk decides.
+		if err := log.StoreLogs([]*raft.Log{{Index: 3, Term: 2, Data: make([]byte, aheadBytes+1)}}); err != nil {
+			t.Fatal(err)
+		}
+		backed("3", 2, 3)
+		if backed("2", 2, 3) {
+			t.Error("a log goes on without bound before it is written")
+		}
+	})
+}
+
+// hangingLogs takes nothing until hang is closed.
+type hangingLogs struct {
+	*raft.InmemStore
+	hang chan struct{}
+}
+
+func (s hangingLogs) StoreLogs(logs []*raft.Log) error {
+	<-s.hang
+	return s.InmemStore.StoreLogs(logs)
+}
+
+// A snapshot waits for the log to have what it has.
+func TestSnapshotIsNotAheadOfTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 3)
 		l := g.leader()
 		g.write(l, 10)
-		g.settle(g.members...)
 		release := l.disk.stall()
 		defer release()
-		write := l.Propose(entry(11))
-		done := make(chan error, 1)
-		go func() { done <- write.Error() }()
+		g.write(l, 1)
+		taken := make(chan error, 1)
+		go func() {
+			_, rc, err := l.TakeSnapshot()
+			if err == nil {
+				rc.Close()
+			}
+			taken <- err
+		}()
 		time.Sleep(stallLimit / 2)
-		last := make(map[uint8]uint64)
-		for _, m := range g.members {
-			last[m.id], _ = m.disk.logs.LastIndex()
-			if m.has() != 10 {
-				t.Errorf("server %d has applied what its leader has not written", m.id)
-			}
-		}
-		for _, m := range g.others(l) {
-			if last[m.id] != last[l.id]+1 {
-				t.Errorf("server %d has %d entries while its leader writes entry %d", m.id, last[m.id], last[l.id]+1)
-			}
-		}
-		select {
-		case err := <-done:
-			t.Errorf("acknowledged before it is written: %v", err)
-		default:
+		if l.LastSnapshot().Zxid != 0 {
+			t.Error("a snapshot of what the log has not")
 		}
 		release()
-		if err := <-done; err != nil {
+		if err := <-taken; err != nil {
 			t.Error(err)
 		}
-		g.last++
 		g.settle(g.members...)
 	})
 }
@@ -162,8 +276,8 @@ func TestOldLeaderIsNotCountedForWhatItHasNotWritten(t *testing.T) {
 		write := old.Propose(entry(11))
 		time.Sleep(100 * time.Millisecond)
 		g.cut(old, g.others(old), true)
-		if err := write.Error(); err == nil {
-			t.Error("acknowledged before it is written")
+		if err := write.Error(); err != nil {
+			t.Error(err) // the others are a quorum
 		}
 		next := g.leader(g.others(old)...)
 		said := make(chan error, 1)
@@ -214,32 +328,43 @@ func (g *group) sendsEntry(leader, to *member, index, commit uint64) error {
 	return nil
 }
 
-// A disk that fails under entries which were given to others already: they are
-// not acknowledged by this leader, and what becomes of them is the same everywhere.
+// A disk that fails under entries which were given to others already: without a
+// quorum of them this leader does not acknowledge them, and what becomes of them is the
+// same everywhere.
 func TestLeaderThatCannotWriteWhatItSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 3)
-		sick := g.leader()
-		g.write(sick, 10)
-		g.settle(g.members...)
-		release := sick.disk.stall()
-		defer release()
-		sick.disk.fill(true)
-		write := sick.Propose(entry(11))
-		time.Sleep(100 * time.Millisecond)
-		release()
-		if err := write.Error(); err == nil {
-			t.Error("acknowledged by a leader that could not write it")
-		}
-		next := g.leader(g.others(sick)...)
-		g.last++ // it was on two disks
-		g.write(next, 10)
-		sick.disk.fill(false)
-		g.settle(g.members...)
-		for _, m := range g.members {
-			g.mustHaveAll(m)
-		}
-	})
+	for _, alone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("one cut off %v", alone), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t, 3)
+				sick := g.leader()
+				g.write(sick, 10)
+				g.settle(g.members...)
+				away := g.others(sick)[1]
+				g.cut(away, []*member{sick}, alone)
+				release := sick.disk.stall()
+				defer release()
+				sick.disk.fill(true)
+				write := sick.Propose(entry(11))
+				time.Sleep(100 * time.Millisecond)
+				if has := sick.has(); (has == 11) == alone {
+					t.Errorf("it has applied %d entries", has)
+				}
+				release()
+				if err := write.Error(); (err == nil) == alone {
+					t.Errorf("its write: %v", err)
+				}
+				next := g.leader(g.others(sick)...)
+				g.last++ // it was on one disk or two, whose server leads
+				g.write(next, 10)
+				sick.disk.fill(false)
+				g.cut(away, []*member{sick}, false)
+				g.settle(g.members...)
+				for _, m := range g.members {
+					g.mustHaveAll(m)
+				}
+			})
+		})
+	}
 }
 
 // pacedLogs takes a while for each write.
@@ -269,7 +394,12 @@ func TestLogThatRunsAheadProperty(t *testing.T) {
 		}}
 		log := WrapLogStore(slow, nil)
 		leads := true
-		log.RunAhead(func() bool { return leads })
+		log.RunAhead(func() []raft.ServerID {
+			if leads {
+				return []raft.ServerID{"2", "3"}
+			}
+			return nil
+		})
 		model := map[uint64][]byte{}
 		first, next := uint64(1), uint64(1)
 		synctest.Test(t, func(*testing.T) {

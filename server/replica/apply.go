@@ -116,13 +116,26 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 }
 
 // indexedSnapshots lets Restore know the index of the snapshot that it reads,
-// which the library does not tell.
-type indexedSnapshots struct{ raft.SnapshotStore }
+// which the library does not tell, and begins none of what the log still lacks.
+type indexedSnapshots struct {
+	raft.SnapshotStore
+	logs *LogStore
+	stop <-chan struct{}
+}
 
 type indexedSnapshot struct {
 	io.ReadCloser
 	index uint64
 	id    string
+}
+
+// Create implements raft.SnapshotStore. A snapshot from the leader is ahead of the
+// log, which is emptied then.
+func (s indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	if !s.logs.Settled(index, s.stop) {
+		return nil, fmt.Errorf("begin snapshot: the log has not entry %d on disk", index)
+	}
+	return s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 }
 
 // Open implements raft.SnapshotStore.

@@ -56,7 +56,7 @@ func (r *Replica) start(s Storage) error {
 	r.joinMu.Unlock()
 	conf := r.config
 	conf.NotifyCh = c.notify
-	library, err := raft.NewRaft(&conf, &machineFSM{r, c}, s.Logs, s.Stable, indexedSnapshots{s.Snapshots}, c.transport)
+	library, err := raft.NewRaft(&conf, &machineFSM{r, c}, s.Logs, s.Stable, indexedSnapshots{s.Snapshots, s.Logs, c.down}, c.transport)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), c.transport.Close(), s.Close())
 	}
@@ -71,7 +71,12 @@ func (r *Replica) start(s Storage) error {
 	}
 	c.mu.Unlock()
 	c.transport.Attach(library, s.Logs, c.fail)
-	s.Logs.RunAhead(func() bool { return library.State() == raft.Leader && c.others() > 0 && !planted(PlantNoGuardD) })
+	s.Logs.RunAhead(func() []raft.ServerID {
+		if library.State() != raft.Leader || planted(PlantNoGuardD) {
+			return nil
+		}
+		return c.others()
+	})
 	r.current.Store(c)
 	r.workers.Go(func() { r.tellTerms(c) })
 	return nil

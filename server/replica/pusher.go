@@ -15,8 +15,8 @@ import (
 // stops reading a pipeline's answers, but may at that moment wait inside
 // AppendEntries for room that only reading them would make; it then waits for
 // good, while heartbeats keep the leader in office. Answers are therefore read
-// here into a buffered channel until Close, each when its entries are on this
-// server's disk, too (see ahead).
+// here into a buffered channel until Close, each when its entries are on a
+// quorum's disks (see ahead).
 //
 // An announcement is the message that Raft itself would send at its next
 // CommitTimeout: no entries, the last entry sent on this pipeline as the
@@ -149,7 +149,7 @@ func (p *pipeline) forward() {
 			// What the library looks at, no more: it never asks for the
 			// future's error, as a failed call leaves an empty response.
 			refused = !f.Response().Success || f.Response().Term > f.Request().Term
-			if !refused && !p.t.backed(f.Request(), p.stop) {
+			if !refused && !p.t.backed(p.to, f.Request(), p.stop) {
 				return
 			}
 			select {

@@ -82,8 +82,8 @@ type Wire interface {
 //     (see AppendEntries);
 //   - vote requests survive dead pooled connections;
 //   - followers of an idle leader learn of a commit soon (AnnounceCommit);
-//   - Raft hears that a follower has an entry only when this server has it on
-//     disk as well (see ahead);
+//   - Raft hears that a follower has an entry only when a quorum has it on disk,
+//     this server or another (see ahead);
 //   - switches for a joining server and for a leader whose disk stalls, and the
 //     rule whom a joining server may follow (Vouch).
 //
@@ -301,11 +301,11 @@ func (t *Transport) settle(rpc raft.RPC) {
 	}
 }
 
-// backed waits until this server has on disk what it sent in req, and reports
-// whether it has: not if its disk failed, or if stop was closed first.
-func (t *Transport) backed(req *raft.AppendEntriesRequest, stop <-chan struct{}) bool {
+// backed takes the word of the server called id that it has what this one sent
+// it in req, and waits until Raft may count on it; see LogStore.Backed.
+func (t *Transport) backed(id raft.ServerID, req *raft.AppendEntriesRequest, stop <-chan struct{}) bool {
 	n := len(req.Entries)
-	return n == 0 || t.raft.Load() == nil || t.logs.Settled(req.Entries[n-1].Index, stop)
+	return n == 0 || t.raft.Load() == nil || t.logs.Backed(id, req.Term, req.Entries[n-1].Index, stop)
 }
 
 // fromLeader reports whether rpc is from a leader that this server may follow,
@@ -487,7 +487,7 @@ func (t *Transport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req
 	}
 	for {
 		err := t.wire.AppendEntries(id, addr, t.vouching(id, req), resp)
-		if err == nil && resp.Success && !t.backed(req, t.stop) {
+		if err == nil && resp.Success && !t.backed(id, req, t.stop) {
 			return ErrNotBacked
 		}
 		if err == nil || isHeartbeat(req) || !t.replicatesTo(id, req.Term) {

@@ -79,7 +79,7 @@ func (r *Replica) watch() {
 		r.giveUp(c, d)
 		// A full disk refuses; only one that does not answer is given up.
 		stuck := store == "stable store" || c.raft.State() == raft.Leader || c.storage.Logs.Taken() != 0
-		if d > stallFatal && refused == nil && stuck && c.others() > 0 {
+		if d > stallFatal && refused == nil && stuck && len(c.others()) > 0 {
 			r.die(fmt.Errorf("%s: a write has been under way for %v: the disk hangs", store, d.Round(time.Second)))
 		}
 	}
@@ -103,15 +103,15 @@ func (r *Replica) giveUp(c *core, d time.Duration) {
 	}
 }
 
-// others returns how many other voters there are.
-func (c *core) others() int {
-	n := 0
+// others returns the other voters.
+func (c *core) others() []raft.ServerID {
+	var ids []raft.ServerID
 	for _, s := range c.servers() {
 		if s.Suffrage == raft.Voter && s.ID != c.transport.id {
-			n++
+			ids = append(ids, s.ID)
 		}
 	}
-	return n
+	return ids
 }
 
 func (c *core) servers() []raft.Server {
