@@ -345,12 +345,14 @@ func TestLeaderThatCannotWriteWhatItSent(t *testing.T) {
 				defer release()
 				sick.disk.fill(true)
 				write := sick.Propose(entry(11))
+				done := make(chan error, 1)
+				go func() { done <- write.Error() }()
 				time.Sleep(100 * time.Millisecond)
 				if has := sick.has(); (has == 11) == alone {
 					t.Errorf("it has applied %d entries", has)
 				}
 				release()
-				if err := write.Error(); (err == nil) == alone {
+				if err := <-done; (err == nil) == alone {
 					t.Errorf("its write: %v", err)
 				}
 				next := g.leader(g.others(sick)...)
